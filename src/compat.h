@@ -1,0 +1,31 @@
+/*
+ * compat.h
+ *	  PostgreSQL 13 to 18 behind one header.  Every file of the extension that
+ *	  includes PostgreSQL includes this first; no other file tests the version.
+ */
+#ifndef DEEPHASH_COMPAT_H
+#define DEEPHASH_COMPAT_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#if PG_VERSION_NUM < 130000
+#error "deephash needs PostgreSQL 13 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define compat_vacuum_delay_point() vacuum_delay_point(false)
+#else
+#define compat_vacuum_delay_point() vacuum_delay_point()
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * hamming.h
+ *	  Hamming distance kernels with run-time SIMD dispatch.
+ *
+ * A code of n bits is ceil(n/8) bytes; bit 0 is the most significant bit of
+ * byte 0 (the order in which PostgreSQL prints and stores bit strings), and
+ * the bits past n in the last byte are zero.  Arrays of codes are packed:
+ * code i begins at codes + i * nbytes, at any alignment.
+ *
+ * Nothing here knows PostgreSQL, allocates or fails.
+ */
+#ifndef HAMMING_H
+#define HAMMING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HAMMING_MAX_BITS 4096
+#define HAMMING_MAX_BYTES (HAMMING_MAX_BITS / 8)
+
+typedef struct HammingKernels
+{
+	const char *name; /* "portable", "popcnt", "avx2", "avx512", "neon" */
+
+	/* distance of two codes of nbytes bytes, 0 .. 8 * nbytes */
+	uint32_t (*distance)(const uint8_t *a, const uint8_t *b, size_t nbytes);
+
+	/* out[i] = distance of query to code i, for ncodes packed codes */
+	void (*distances)(const uint8_t *query, const uint8_t *codes, size_t nbytes,
+					  size_t ncodes, uint16_t *out);
+
+	/*
+	 * Bit i % 64 of mask[i / 64] is set iff code i lies within radius of
+	 * query; the words are written whole, bits past ncodes are zero.  Returns
+	 * the number of bits set.
+	 */
+	size_t (*within)(const uint8_t *query, const uint8_t *codes, size_t nbytes,
+					 size_t ncodes, uint32_t radius, uint64_t *mask);
+} HammingKernels;
+
+/*
+ * The fastest kernels this CPU runs, chosen at the first call.  The environment
+ * variable DEEPHASH_KERNELS names others (for tests); an unknown or unsupported
+ * name is ignored.
+ */
+extern const HammingKernels *hamming_kernels(void);
+
+/* The i-th set of kernels that this CPU runs, slowest first; NULL past the end. */
+extern const HammingKernels *hamming_kernels_at(size_t i);
+
+/* Number of bytes of a code of nbits bits. */
+static inline size_t
+hamming_bytes(size_t nbits)
+{
+	return (nbits + 7) / 8;
+}
+
+/*
+ * Pack the sign of logits into a code: bit k is 1 iff logits[k] > thresholds[k]
+ * (thresholds NULL means 0; equality and NaN give 0).  This is the one place
+ * where a network's output becomes bits.
+ */
+extern void hamming_pack(const float *logits, const float *thresholds, size_t nbits,
+						 uint8_t *code);
+
+#endif

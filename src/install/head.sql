@@ -1,0 +1,2 @@
+\echo Use "CREATE EXTENSION deephash" to load this file. \quit
+

@@ -1,0 +1,58 @@
+/*
+ * loss.h
+ *	  Hash losses: from code logits U and labels to a number and dL/dU.
+ *
+ * U is n x bits, row-major.  Centres are nclasses x bits of +1 / -1.  The
+ * arithmetic is double inside; `float` comes in and goes out.  Each loss states
+ * its reduction, source (paper, equation) and the worked numbers it was checked
+ * against.
+ */
+#ifndef TRAIN_LOSS_H
+#define TRAIN_LOSS_H
+
+#include "training/train.h"
+
+typedef struct LossInput
+{
+	int n, bits, nclasses;
+	const uint64_t *labels;	/* n rows of label_words words */
+	int label_words;
+	const double *centres;	/* nclasses x bits */
+} LossInput;
+
+typedef struct LossOptions
+{
+	double scale;			/* OrthoHash s */
+	double margin;			/* OrthoHash m */
+	double smoothing;		/* label smoothing, 0 .. 1 */
+	double lambda;			/* CSQ's quantiser weight */
+} LossOptions;
+
+typedef struct Loss
+{
+	const char *name;		/* "orthohash", "csq" */
+	const char *about;		/* one line: paper and what it does */
+	LossOptions defaults;
+	/* Returns the loss; grad (n x bits) is written, not added to. */
+	double (*eval)(const LossInput *in, const LossOptions *opt, const double *u,
+				   double *grad);
+} Loss;
+
+extern const Loss *loss_find(const char *name); /* NULL: unknown */
+extern const Loss *loss_at(int i);				/* NULL past the end */
+
+/*
+ * Centres for nclasses classes of `bits` bits: Hadamard rows where they exist
+ * (balanced, first column not constant), else greedy with a floor
+ * (methods: Gilbert-Varshamov).  Fills centres with +1 / -1.
+ */
+extern bool loss_centres(int nclasses, int bits, uint64_t seed, double *centres,
+						 TrainError *err);
+
+typedef struct CentreStats
+{
+	double min, mean, variance; /* of pairwise Hamming distances */
+} CentreStats;
+extern CentreStats loss_centre_stats(const double *centres, int nclasses, int bits);
+
+#endif
