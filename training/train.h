@@ -27,9 +27,9 @@ typedef struct Rng
 
 extern void rng_seed(Rng *rng, uint64_t seed, uint64_t stream);
 extern uint64_t rng_next(Rng *rng);
-extern double rng_uniform(Rng *rng);			   /* [0, 1) */
-extern uint32_t rng_below(Rng *rng, uint32_t n);   /* 0 .. n-1, unbiased */
-extern double rng_normal(Rng *rng);				   /* mean 0, variance 1 */
+extern double rng_uniform(Rng *rng);			 /* [0, 1) */
+extern uint32_t rng_below(Rng *rng, uint32_t n); /* 0 .. n-1, unbiased */
+extern double rng_normal(Rng *rng);				 /* mean 0, variance 1 */
 extern void rng_shuffle(Rng *rng, uint32_t *v, size_t n);
 
 #endif
