@@ -11,19 +11,20 @@
 
 typedef struct NnModelInfo
 {
-	char architecture[64];	/* e.g. "speednet-32-128-128" */
-	int bits;				/* code length, 1 .. 4096: the last node's size */
+	char architecture[64]; /* e.g. "speednet-32-128-128" */
+	int bits;			   /* code length, 1 .. 4096: the last node's size */
 	/* preprocessing; the meaning is that of ImagePreprocess in image/image.h */
 	int width, height, resize;
-	bool area_filter;		/* false: bicubic */
-	char *provenance;		/* JSON object text: data, protocol, seed, losses, tool; may be NULL */
-	char *metrics;			/* JSON object text; may be NULL */
+	bool area_filter; /* false: bicubic */
+	char *provenance; /* JSON object text: data, protocol, seed, losses, tool; may be NULL
+					   */
+	char *metrics;	  /* JSON object text; may be NULL */
 } NnModelInfo;
 
 typedef struct NnModel
 {
 	NnModelInfo info;
-	NnGraph graph;			/* parameters point into the mapping */
+	NnGraph graph;			 /* parameters point into the mapping */
 	const float *thresholds; /* info.bits values, or NULL for zeros */
 	void *map;
 	size_t map_size;
@@ -40,7 +41,7 @@ extern char *nn_model_describe(const NnModel *model);
  * Write a model: to a temporary name beside path, synced, then renamed, so that
  * path holds the old file or the whole new one.  Batch norms must be folded.
  */
-extern bool nn_model_write(const char *path, const NnModelInfo *info, const NnGraph *graph,
-						   const float *thresholds, NnError *err);
+extern bool nn_model_write(const char *path, const NnModelInfo *info,
+						   const NnGraph *graph, const float *thresholds, NnError *err);
 
 #endif

@@ -24,97 +24,113 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C"
+{
+#endif
+
 #define NN_MAX_DIMS 4
 #define NN_MAX_INPUTS 2
 #define NN_MAX_PARAMS 4
 #define NN_MAX_NAME 128
 
-typedef struct NnError
-{
-	char text[512]; /* names the layer, the shapes or the offset that is wrong */
-} NnError;
+	typedef struct NnError
+	{
+		char text[512]; /* names the layer, the shapes or the offset that is wrong */
+	} NnError;
 
-/* Fills err like printf and returns false, so that `return nn_fail(...)` reads well. */
-extern bool nn_fail(NnError *err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+	/* Fills err like printf and returns false, so that `return nn_fail(...)` reads well.
+	 */
+	extern bool nn_fail(NnError *err, const char *format, ...)
+		__attribute__((format(printf, 2, 3)));
 
-typedef struct NnShape
-{
-	int ndim;				  /* 1 .. NN_MAX_DIMS, without the batch */
-	int dim[NN_MAX_DIMS];	  /* each >= 1 */
-} NnShape;
+	typedef struct NnShape
+	{
+		int ndim;			  /* 1 .. NN_MAX_DIMS, without the batch */
+		int dim[NN_MAX_DIMS]; /* each >= 1 */
+	} NnShape;
 
-extern size_t nn_shape_size(const NnShape *shape); /* number of elements */
+	extern size_t nn_shape_size(const NnShape *shape); /* number of elements */
 
-typedef enum NnOpKind
-{
-	NN_INPUT,		/* uint8 RGB image, normalised by mean and std */
-	NN_CONV2D,		/* params: weight, bias (optional) */
-	NN_LINEAR,		/* over the last dimension; params: weight, bias (optional) */
-	NN_BATCHNORM,	/* over the last dimension; weight, bias, running_mean, running_var */
-	NN_LAYERNORM,	/* over the last dimension; weight, bias */
-	NN_ACTIVATION,
-	NN_MAXPOOL,
-	NN_AVGPOOL,
-	NN_GLOBAL_AVGPOOL, /* [H][W][C] -> [C] */
-	NN_ADD,			/* two inputs of one shape */
-	NN_ATTENTION,	/* [T][3D] fused q,k,v -> [T][D], `heads` heads */
-	NN_SOFTMAX,		/* over the last dimension */
-	NN_RESHAPE,		/* same number of elements */
-	NN_CLASS_TOKEN, /* [T][D] -> [T+1][D]: the parameter goes first */
-	NN_POSITION,	/* adds a parameter of the node's own shape */
-	NN_TOKEN,		/* [T][D] -> [D]: token `index` */
-	NN_SCALE,		/* multiplies by `scale` */
-	NN_OP_COUNT
-} NnOpKind;
+	typedef enum NnOpKind
+	{
+		NN_INPUT,	  /* uint8 RGB image, normalised by mean and std */
+		NN_CONV2D,	  /* params: weight, bias (optional) */
+		NN_LINEAR,	  /* over the last dimension; params: weight, bias (optional) */
+		NN_BATCHNORM, /* over the last dimension; weight, bias, running_mean, running_var
+					   */
+		NN_LAYERNORM, /* over the last dimension; weight, bias */
+		NN_ACTIVATION,
+		NN_MAXPOOL,
+		NN_AVGPOOL,
+		NN_GLOBAL_AVGPOOL, /* [H][W][C] -> [C] */
+		NN_ADD,			   /* two inputs of one shape */
+		NN_ATTENTION,	   /* [T][3D] fused q,k,v -> [T][D], `heads` heads */
+		NN_SOFTMAX,		   /* over the last dimension */
+		NN_RESHAPE,		   /* same number of elements */
+		NN_CLASS_TOKEN,	   /* [T][D] -> [T+1][D]: the parameter goes first */
+		NN_POSITION,	   /* adds a parameter of the node's own shape */
+		NN_TOKEN,		   /* [T][D] -> [D]: token `index` */
+		NN_SCALE,		   /* multiplies by `scale` */
+		NN_OP_COUNT
+	} NnOpKind;
 
-typedef enum NnActivation
-{
-	NN_IDENTITY,
-	NN_RELU,
-	NN_RELU6,
-	NN_LEAKY_RELU,	/* slope 0.01 */
-	NN_GELU,		/* exact, erf */
-	NN_SILU,
-	NN_TANH,
-	NN_SIGMOID,
-	NN_ACTIVATION_COUNT
-} NnActivation;
+	typedef enum NnActivation
+	{
+		NN_IDENTITY,
+		NN_RELU,
+		NN_RELU6,
+		NN_LEAKY_RELU, /* slope 0.01 */
+		NN_GELU,	   /* exact, erf */
+		NN_SILU,
+		NN_TANH,
+		NN_SIGMOID,
+		NN_ACTIVATION_COUNT
+	} NnActivation;
 
-typedef struct NnParam
-{
-	char name[NN_MAX_NAME]; /* as in the model file, e.g. "block1.conv1.weight" */
-	NnShape shape;
-	float *data;			/* owned by the graph, or pointing into a mapped file */
-	bool trainable;			/* false: fixed weights, running statistics */
-} NnParam;
+	typedef struct NnParam
+	{
+		char name[NN_MAX_NAME]; /* as in the model file, e.g. "block1.conv1.weight" */
+		NnShape shape;
+		float *data;	/* owned by the graph, or pointing into a mapped file */
+		bool trainable; /* false: fixed weights, running statistics */
+	} NnParam;
 
-typedef struct NnNode
-{
-	NnOpKind kind;
-	char name[NN_MAX_NAME];		/* the layer's name; "" where it has no parameters */
-	int ninputs;
-	int input[NN_MAX_INPUTS];	/* indexes of earlier nodes */
-	NnShape shape;				/* of the output, filled by shape inference */
-	int nparams;
-	int param[NN_MAX_PARAMS];	/* indexes of parameters, -1 where absent */
-	/* attributes; those a kind does not use are zero */
-	int kernel[2], stride[2], pad[2], groups; /* height, width */
-	int channels;				/* outputs of CONV2D and LINEAR */
-	NnActivation activation;	/* ACTIVATION; fused after CONV2D and LINEAR */
-	int heads;					/* ATTENTION */
-	int index;					/* TOKEN */
-	float eps;					/* BATCHNORM, LAYERNORM */
-	float scale;				/* SCALE */
-	float mean[3], std[3];		/* INPUT */
-} NnNode;
+	typedef struct NnNode
+	{
+		NnOpKind kind;
+		char name[NN_MAX_NAME]; /* the layer's name; "" where it has no parameters */
+		int ninputs;
+		int input[NN_MAX_INPUTS]; /* indexes of earlier nodes */
+		NnShape shape;			  /* of the output, filled by shape inference */
+		int nparams;
+		int param[NN_MAX_PARAMS]; /* indexes of parameters, -1 where absent */
+		/* attributes; those a kind does not use are zero */
+		int kernel[2], stride[2], pad[2], groups; /* height, width */
+		int channels;							  /* outputs of CONV2D and LINEAR */
+		NnActivation activation; /* ACTIVATION; fused after CONV2D and LINEAR */
+		int heads;				 /* ATTENTION */
+		int index;				 /* TOKEN */
+		float eps;				 /* BATCHNORM, LAYERNORM */
+		float scale;			 /* SCALE */
+		float mean[3], std[3];	 /* INPUT */
+	} NnNode;
 
-typedef struct NnGraph
-{
-	int nnodes;
-	NnNode *node;
-	int nparams;
-	NnParam *param;
-} NnGraph;
+	typedef struct NnGraph
+	{
+		int nnodes;
+		NnNode *node;
+		int nparams;
+		NnParam *param;
+		/* bookkeeping of the builder (graph.h) */
+		int node_room, param_room;
+		bool borrows_data; /* parameters belong to somebody else, e.g. a mapped file */
+		bool failed;	   /* an earlier step failed; error says which */
+		NnError error;
+	} NnGraph;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

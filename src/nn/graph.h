@@ -1,0 +1,99 @@
+/*
+ * graph.h
+ *	  Building graphs.
+ *
+ * Each builder function appends one node, infers its shape, adds the parameters
+ * that its kind needs, and returns the node's index.  The first mistake is kept
+ * in the graph and every later call returns -1, so a network is written down
+ * without checks and asked once at the end:
+ *
+ *		NnGraph *g = nn_graph_new();
+ *		int x = nn_input(g, 32, 32, mean, std);
+ *		x = nn_conv2d(g, x, "conv1", 64, 3, 3, 1, 1, 1, true, NN_GELU);
+ *		x = nn_global_avgpool(g, x);
+ *		x = nn_linear(g, x, "hash", 64, false, NN_IDENTITY);
+ *		if (!nn_graph_ok(g, err)) { nn_graph_free(g); return NULL; }
+ *
+ * Parameters are allocated here: zeros, but ones for the weight and the running
+ * variance of norms.  Their names are the layer's name plus ".weight" and so on;
+ * a class token or position embedding is named as the layer itself.
+ */
+#ifndef NN_GRAPH_H
+#define NN_GRAPH_H
+
+#include "nn/nn.h"
+
+#ifdef __cplusplus
+extern "C"
+{
+#endif
+
+/* Limits of any graph, of our own making or from a file. */
+#define NN_MAX_NODES 4096
+#define NN_MAX_GRAPH_PARAMS 8192
+#define NN_MAX_DIM (1 << 20)
+#define NN_MAX_ELEMENTS ((size_t) 1 << 28) /* of one activation or parameter */
+
+	extern NnGraph *nn_graph_new(void); /* NULL only when out of memory */
+	extern void nn_graph_free(NnGraph *g);
+	extern void nn_graph_clear(NnGraph *g); /* what free does, but for g itself */
+	extern bool nn_graph_ok(const NnGraph *g, NnError *err);
+
+	/* Pictures of height x width x 3; (x / 255 - mean) / std. */
+	extern int nn_input(NnGraph *g, int height, int width, const float mean[3],
+						const float std[3]);
+	/* [H][W][C] -> [H'][W'][channels], H' = (H + 2 pad - kh) / stride + 1. */
+	extern int nn_conv2d(NnGraph *g, int x, const char *name, int channels, int kh,
+						 int kw, int stride, int pad, int groups, bool bias,
+						 NnActivation act);
+	/* [..][D] -> [..][channels] */
+	extern int nn_linear(NnGraph *g, int x, const char *name, int channels, bool bias,
+						 NnActivation act);
+	extern int nn_batchnorm(NnGraph *g, int x, const char *name, float eps);
+	extern int nn_layernorm(NnGraph *g, int x, const char *name, float eps);
+	extern int nn_activation(NnGraph *g, int x, NnActivation act);
+	extern int nn_maxpool(NnGraph *g, int x, int kernel, int stride, int pad);
+	extern int nn_avgpool(NnGraph *g, int x, int kernel, int stride, int pad);
+	extern int nn_global_avgpool(NnGraph *g, int x);
+	extern int nn_add(NnGraph *g, int a, int b);
+	extern int nn_attention(NnGraph *g, int x, int heads);
+	extern int nn_softmax(NnGraph *g, int x);
+	extern int nn_reshape(NnGraph *g, int x, const NnShape *shape);
+	extern int nn_class_token(NnGraph *g, int x, const char *name);
+	extern int nn_position(NnGraph *g, int x, const char *name);
+	extern int nn_token(NnGraph *g, int x, int index);
+	extern int nn_scale(NnGraph *g, int x, float scale);
+
+	/*
+	 * Append a node described by node's kind, name, inputs and attributes.
+	 * with_param says which optional parameters it has (bit i for param[i]); those
+	 * that the kind always has need no bit.  The functions above and the model
+	 * reader are thin covers of this one.
+	 */
+	extern int nn_graph_add(NnGraph *g, const NnNode *node, unsigned with_param);
+
+	extern int nn_graph_find_param(const NnGraph *g, const char *name); /* -1: none */
+	extern size_t nn_graph_weights(const NnGraph *g); /* number of parameter values */
+	extern const NnNode *nn_graph_output(const NnGraph *g); /* the last node */
+
+	extern NnGraph *nn_graph_copy(const NnGraph *g); /* with parameters of its own */
+
+	/*
+	 * The same network for inference: every BATCHNORM whose input is a CONV2D or
+	 * LINEAR that nobody else reads is folded into its weights; others stay.  An
+	 * ACTIVATION after such a node is fused into it.  NULL and err on failure.
+	 */
+	extern NnGraph *nn_graph_fold_batchnorm(const NnGraph *g, NnError *err);
+
+	extern const char *nn_op_name(NnOpKind kind);			 /* "conv2d" */
+	extern const char *nn_activation_name(NnActivation act); /* "gelu" */
+
+	/* "32x32x3" into text; returns text. */
+	extern char *nn_shape_text(const NnShape *shape, char *text, size_t size);
+	extern bool nn_shape_equal(const NnShape *a, const NnShape *b);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,176 @@
+/*
+ * pool.c
+ *	  The thread pool: sleeping workers, one job at a time, fixed shares.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "nn/pool.h"
+
+/* OpenBLAS's own; declared here because not every cblas.h does. */
+extern void openblas_set_num_threads(int n);
+
+typedef struct Worker
+{
+	pthread_t id;
+	NnPool *pool;
+	int number; /* 1 .. threads-1; the caller is 0 */
+} Worker;
+
+struct NnPool
+{
+	int threads;
+	int started; /* workers running */
+	Worker *worker;
+	pthread_mutex_t lock;
+	pthread_cond_t work, done;
+	unsigned job; /* counts jobs, so that a worker sees a new one */
+	int left;	  /* workers still busy with this job */
+	bool stop;
+	int n;
+	NnRange fn;
+	void *arg;
+};
+
+static void
+share(int n, int threads, int thread, int *begin, int *end)
+{
+	*begin = (int) ((int64_t) n * thread / threads);
+	*end = (int) ((int64_t) n * (thread + 1) / threads);
+}
+
+static void *
+work(void *arg)
+{
+	Worker *me = arg;
+	NnPool *pool = me->pool;
+	unsigned seen = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	for (;;)
+	{
+		int begin, end;
+
+		while (!pool->stop && pool->job == seen)
+			pthread_cond_wait(&pool->work, &pool->lock);
+		if (pool->stop)
+			break;
+		seen = pool->job;
+		share(pool->n, pool->threads, me->number, &begin, &end);
+		pthread_mutex_unlock(&pool->lock);
+		if (begin < end)
+			pool->fn(pool->arg, begin, end, me->number);
+		pthread_mutex_lock(&pool->lock);
+		if (--pool->left == 0)
+			pthread_cond_signal(&pool->done);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+static int
+usable_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return CPU_COUNT(&set);
+	return 1;
+}
+
+NnPool *
+nn_pool_new(int threads)
+{
+	NnPool *pool = calloc(1, sizeof(*pool));
+	sigset_t all, before;
+
+	if (pool == NULL)
+		return NULL;
+	openblas_set_num_threads(1);
+	pool->threads = threads > 0 ? threads : usable_cpus();
+	if (pool->threads > 256)
+		pool->threads = 256;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->work, NULL);
+	pthread_cond_init(&pool->done, NULL);
+	pool->worker = calloc((size_t) pool->threads, sizeof(Worker));
+	if (pool->worker == NULL)
+	{
+		nn_pool_free(pool);
+		return NULL;
+	}
+	/* Signals belong to the program's own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (int i = 1; i < pool->threads; i++)
+	{
+		pool->worker[i].pool = pool;
+		pool->worker[i].number = i;
+		if (pthread_create(&pool->worker[i].id, NULL, work, &pool->worker[i]) != 0)
+			break;
+		pool->started = i;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (pool->started != pool->threads - 1)
+	{
+		nn_pool_free(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+void
+nn_pool_free(NnPool *pool)
+{
+	if (pool == NULL)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->stop = true;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+	for (int i = 1; i <= pool->started; i++)
+		pthread_join(pool->worker[i].id, NULL);
+	pthread_mutex_destroy(&pool->lock);
+	pthread_cond_destroy(&pool->work);
+	pthread_cond_destroy(&pool->done);
+	free(pool->worker);
+	free(pool);
+}
+
+int
+nn_pool_threads(const NnPool *pool)
+{
+	return pool ? pool->threads : 1;
+}
+
+void
+nn_parallel(NnPool *pool, int n, NnRange fn, void *arg)
+{
+	int begin, end;
+
+	if (pool == NULL || pool->threads == 1)
+	{
+		if (n > 0)
+			fn(arg, 0, n, 0);
+		return;
+	}
+	pthread_mutex_lock(&pool->lock);
+	pool->n = n;
+	pool->fn = fn;
+	pool->arg = arg;
+	pool->left = pool->threads - 1;
+	pool->job++;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+
+	share(n, pool->threads, 0, &begin, &end);
+	if (begin < end)
+		fn(arg, begin, end, 0);
+
+	pthread_mutex_lock(&pool->lock);
+	while (pool->left > 0)
+		pthread_cond_wait(&pool->done, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+}
