@@ -3,36 +3,48 @@
 
 B = build
 LIBCC = $(CC)
-LIBFLAGS = -std=gnu17 -O2 -g -fPIC -Wall -Wextra -Isrc -I. -pthread -D_GNU_SOURCE
+LIBFLAGS = -std=gnu17 -O2 -g -fPIC -Wall -Wextra -Isrc -I. -pthread -D_GNU_SOURCE -MMD -MP
 LIBLIBS = -lopenblas -ljpeg -ljansson -lm -ldl -pthread
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 LIB_DIRS = src/hamming src/image src/nn
 LIB_SRC = $(wildcard $(addsuffix /*.c,$(LIB_DIRS)))
 SERVICE_SRC = $(wildcard src/service/*.c)
 TRAIN_SRC = $(wildcard training/*.c training/*/*.c)
-
-LIB_OBJ = $(LIB_SRC:%.c=$(B)/obj/%.o)
-SERVICE_OBJ = $(SERVICE_SRC:%.c=$(B)/obj/%.o)
-TRAIN_OBJ = $(TRAIN_SRC:%.c=$(B)/obj/%.o)
+UNIT_SRC = $(wildcard test/unit/test_*.c)
 
 .PHONY: programs gpu-plugin
 programs: $(if $(SERVICE_SRC),$(B)/bin/deephash-encoder) $(if $(TRAIN_SRC),$(B)/bin/deephash-train) gpu-plugin
 
-$(B)/obj/%.o: %.c $(HEADERS)
-	@mkdir -p $(@D)
-	$(LIBCC) $(LIBFLAGS) -c -o $@ $<
+# The libraries, the programs and the unit tests, built below $(1) with the
+# further flags $(2).  The libraries of the two programs are theirs without main.
+define compiled_below
+$(1)/obj/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(LIBCC) $$(LIBFLAGS) $(2) -c -o $$@ $$<
 
-$(B)/lib/libdeephash.a: $(LIB_OBJ)
-	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $^
+$(1)/lib/libdeephash.a: $$(LIB_SRC:%.c=$(1)/obj/%.o)
+$(1)/lib/libservice.a: $$(patsubst %.c,$(1)/obj/%.o,$$(filter-out %/main.c,$$(SERVICE_SRC)))
+$(1)/lib/libtraining.a: $$(patsubst %.c,$(1)/obj/%.o,$$(filter-out %/main.c,$$(TRAIN_SRC)))
+$(1)/lib/lib%.a:
+	@mkdir -p $$(@D)
+	rm -f $$@ && ar rcs $$@ $$^
 
-$(B)/bin/deephash-encoder: $(SERVICE_OBJ) $(B)/lib/libdeephash.a
-	@mkdir -p $(@D)
-	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS)
+$(1)/bin/deephash-encoder: $$(SERVICE_SRC:%.c=$(1)/obj/%.o) $(1)/lib/libdeephash.a
+$(1)/bin/deephash-train: $$(TRAIN_SRC:%.c=$(1)/obj/%.o) $(1)/lib/libdeephash.a
+$(1)/bin/%:
+	@mkdir -p $$(@D)
+	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$^ $$(LIBLIBS)
 
-$(B)/bin/deephash-train: $(TRAIN_OBJ) $(B)/lib/libdeephash.a
-	@mkdir -p $(@D)
-	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS)
+$(1)/unit/%: $(1)/obj/test/unit/%.o $(1)/lib/libtraining.a $(1)/lib/libservice.a $(1)/lib/libdeephash.a
+	@mkdir -p $$(@D)
+	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$^ -lcmocka $$(LIBLIBS)
+
+-include $$(patsubst %.c,$(1)/obj/%.d,$$(LIB_SRC) $$(SERVICE_SRC) $$(TRAIN_SRC) $$(UNIT_SRC))
+endef
+$(eval $(call compiled_below,$(B),))
+$(eval $(call compiled_below,$(B)/asan,$(SANITIZE)))
+.SECONDARY:
 
 # ------------------------------------------------------------------ CUDA plug-in
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
@@ -48,13 +60,20 @@ gpu-plugin:
 endif
 
 # ---------------------------------------------------------------------- installing
-# Beside the server's module, because that is where the supervisor looks.
+# The engine goes beside the server's module, because that is where the
+# supervisor looks for it.
+.PHONY: install-programs uninstall-programs
 install: install-programs
 install-programs: programs
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)' '$(DESTDIR)$(bindir)'
 	$(if $(SERVICE_SRC),$(INSTALL_PROGRAM) $(B)/bin/deephash-encoder '$(DESTDIR)$(pkglibdir)/deephash-encoder')
 	$(if $(TRAIN_SRC),$(INSTALL_PROGRAM) $(B)/bin/deephash-train '$(DESTDIR)$(bindir)/deephash-train')
 	if [ -f $(B)/lib/deephash-cuda.so ]; then $(INSTALL_SHLIB) $(B)/lib/deephash-cuda.so '$(DESTDIR)$(pkglibdir)/deephash-cuda.so'; fi
+
+uninstall: uninstall-programs
+uninstall-programs:
+	rm -f '$(DESTDIR)$(pkglibdir)/deephash-encoder' '$(DESTDIR)$(bindir)/deephash-train' \
+		'$(DESTDIR)$(pkglibdir)/deephash-cuda.so'
 
 .PHONY: deps
 deps:
@@ -68,25 +87,24 @@ tree: all
 	$(MAKE) --no-print-directory install DESTDIR=$(abspath $(B)/tree) >/dev/null
 
 # -------------------------------------------------------------------------- tests
-UNIT_SRC = $(wildcard test/unit/test_*.c)
+# `make check` (in Makefile) runs all of them through test/run; these run some.
 UNIT_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
-TRAIN_LIB_OBJ = $(filter-out $(B)/obj/training/main.o,$(TRAIN_OBJ))
+ASAN_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/asan/unit/%)
 
-$(B)/lib/libtraining.a: $(TRAIN_LIB_OBJ)
-	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $^
+.PHONY: check-build unit sanitize regress isolation property tap
+check-build: tree $(UNIT_BIN) $(ASAN_BIN)
 
-$(B)/unit/%: test/unit/%.c $(if $(TRAIN_LIB_OBJ),$(B)/lib/libtraining.a) $(B)/lib/libdeephash.a
-	@mkdir -p $(@D)
-	$(LIBCC) $(LIBFLAGS) -o $@ $^ -lcmocka $(LIBLIBS)
-
-.PHONY: unit
+# TESTS="a b" runs only test_a and test_b (unit), sql/a.sql and sql/b.sql
+# (regress), or test/t/a and test/t/b (tap).
 unit: $(UNIT_BIN)
-	@for t in $(UNIT_BIN); do $$t || exit 1; done
-
-# pg_regress beside a private server; a test file needs no CREATE EXTENSION.
-# TESTS="a b" runs only sql/a.sql and sql/b.sql.
-TESTS = $(sort $(notdir $(basename $(wildcard sql/*.sql))))
-.PHONY: regress
+	@test/run unit
+sanitize: $(ASAN_BIN)
+	@test/run sanitize
 regress: tree
-	test/with-cluster.sh $(B)/regress-cluster test/regress.sh $(TESTS)
+	@test/run regress
+isolation: tree
+	@test/run isolation
+property: tree
+	@test/run property
+tap: tree
+	@test/run tap

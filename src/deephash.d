@@ -1,0 +1,3 @@
+src/deephash.o: src/deephash.c src/compat.h src/deephash.h
+src/compat.h:
+src/deephash.h:
