@@ -15,7 +15,19 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
 #include "varatt.h"
+#else
+/* Soft errors of input functions came with 16; before it every error is raised. */
+#define ereturn(context, result, ...) ereport(ERROR, __VA_ARGS__)
+#endif
+
+#if PG_VERSION_NUM >= 140000
+#define compat_is_pseudo_constant_for_index(root, expr, index) \
+	is_pseudo_constant_for_index(root, expr, index)
+#else
+#define compat_is_pseudo_constant_for_index(root, expr, index) \
+	is_pseudo_constant_for_index(expr, index)
 #endif
 
 #if PG_VERSION_NUM < 150000

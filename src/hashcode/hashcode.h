@@ -14,18 +14,18 @@
 
 typedef struct HashCode
 {
-	int32 vl_len_;						/* varlena header (do not touch directly!) */
-	uint16 nbits;						/* length in bits, 1 .. HAMMING_MAX_BITS */
-	uint16 zero;						/* always 0 */
-	uint8 bits[FLEXIBLE_ARRAY_MEMBER];	/* hamming_bytes(nbits) bytes, see hamming.h */
+	int32 vl_len_;					   /* varlena header (do not touch directly!) */
+	uint16 nbits;					   /* length in bits, 1 .. HAMMING_MAX_BITS */
+	uint16 zero;					   /* always 0 */
+	uint8 bits[FLEXIBLE_ARRAY_MEMBER]; /* hamming_bytes(nbits) bytes, see hamming.h */
 } HashCode;
 
 typedef struct HashBall
 {
-	int32 vl_len_;						/* varlena header */
-	uint16 nbits;						/* length of the centre in bits */
-	uint16 radius;						/* 0 .. HAMMING_MAX_BITS, inclusive */
-	uint8 bits[FLEXIBLE_ARRAY_MEMBER];	/* the centre */
+	int32 vl_len_;					   /* varlena header */
+	uint16 nbits;					   /* length of the centre in bits */
+	uint16 radius;					   /* 0 .. HAMMING_MAX_BITS, inclusive */
+	uint8 bits[FLEXIBLE_ARRAY_MEMBER]; /* the centre */
 } HashBall;
 
 #define HASHCODE_SIZE(nbits) (offsetof(HashCode, bits) + hamming_bytes(nbits))

@@ -1,0 +1,247 @@
+/*
+ * avx2.c
+ *	  Hamming distance with AVX2: set bits by a table of sixteen nibble counts
+ *	  held in a register (Mula, Kurz, Lemire, "Faster population counts using
+ *	  AVX2 instructions", 2018), added per 64-bit lane.
+ *
+ * All lengths go through block4(): the distances of four neighbouring codes,
+ * one per lane, in order.  Lengths of 8, 16 and 32 bytes put four, two or one
+ * code into a register; longer ones take as many registers as they need, the
+ * last one ending at the code's end and masked where it overlaps the one
+ * before, so that nothing outside the code is read.  What remains is left to
+ * POPCNT, which is as fast there.
+ */
+#include "hamming/kernels.h"
+
+#ifdef HAMMING_X86
+
+#include <immintrin.h>
+
+#define AVX2 HAMMING_TARGET("avx2,popcnt")
+#define LONGER 0 /* width of block4 for lengths above 32 bytes */
+
+/* Set bits of each 64-bit lane. */
+AVX2 static HAMMING_INLINE __m256i
+popcount_lanes(__m256i v)
+{
+	const __m256i table =
+		_mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2,
+						 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+	const __m256i low = _mm256_set1_epi8(0x0f);
+	__m256i lo = _mm256_and_si256(v, low);
+	__m256i hi = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+	__m256i bytes =
+		_mm256_add_epi8(_mm256_shuffle_epi8(table, lo), _mm256_shuffle_epi8(table, hi));
+
+	return _mm256_sad_epu8(bytes, _mm256_setzero_si256());
+}
+
+AVX2 static HAMMING_INLINE __m256i
+load(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *) p);
+}
+
+AVX2 static HAMMING_INLINE __m256i
+differing(__m256i query, const uint8_t *p)
+{
+	return popcount_lanes(_mm256_xor_si256(query, load(p)));
+}
+
+/* 0xff in the last n bytes, 0 <= n <= 31. */
+AVX2 static HAMMING_INLINE __m256i
+last_bytes(size_t n)
+{
+	const __m256i index =
+		_mm256_setr_epi8(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16,
+						 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+
+	return _mm256_cmpgt_epi8(_mm256_set1_epi8((char) n), index);
+}
+
+/* Lane sums of one code of more than 32 bytes. */
+AVX2 static HAMMING_INLINE __m256i
+long_lanes(const uint8_t *query, const uint8_t *code, size_t nbytes)
+{
+	__m256i sum = _mm256_setzero_si256();
+	size_t whole = nbytes & ~(size_t) 31;
+	__m256i rest;
+
+	for (size_t i = 0; i < whole; i += 32)
+		sum = _mm256_add_epi64(sum, differing(load(query + i), code + i));
+	if (whole == nbytes)
+		return sum;
+	rest = _mm256_xor_si256(load(query + nbytes - 32), load(code + nbytes - 32));
+	rest = _mm256_and_si256(rest, last_bytes(nbytes - whole));
+	return _mm256_add_epi64(sum, popcount_lanes(rest));
+}
+
+/* {a0+a1, b0+b1, a2+a3, b2+b3} */
+AVX2 static HAMMING_INLINE __m256i
+add_pairs(__m256i a, __m256i b)
+{
+	return _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+/* The sums of a, b, c and d, in that order. */
+AVX2 static HAMMING_INLINE __m256i
+add_across(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+	__m256i ab = add_pairs(a, b);
+	__m256i cd = add_pairs(c, d);
+
+	return _mm256_add_epi64(_mm256_permute2x128_si256(ab, cd, 0x20),
+							_mm256_permute2x128_si256(ab, cd, 0x31));
+}
+
+/* The query as block4 wants it: repeated to fill a register where it is short. */
+AVX2 static HAMMING_INLINE __m256i
+spread_query(const uint8_t *query, size_t width)
+{
+	if (width == 8)
+		return _mm256_set1_epi64x((long long) hamming_load8(query));
+	if (width == 16)
+		return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) query));
+	if (width == 32)
+		return load(query);
+	return _mm256_setzero_si256();
+}
+
+/* Distances of four codes; spread is used for short widths, query for LONGER. */
+AVX2 static HAMMING_INLINE __m256i
+block4(__m256i spread, const uint8_t *query, const uint8_t *codes, size_t nbytes,
+	   size_t width)
+{
+	if (width == 8)
+		return differing(spread, codes);
+	if (width == 16)
+		return _mm256_permute4x64_epi64(
+			add_pairs(differing(spread, codes), differing(spread, codes + 32)),
+			_MM_SHUFFLE(3, 1, 2, 0));
+	if (width == 32)
+		return add_across(differing(spread, codes), differing(spread, codes + 32),
+						  differing(spread, codes + 64), differing(spread, codes + 96));
+	return add_across(long_lanes(query, codes, nbytes),
+					  long_lanes(query, codes + nbytes, nbytes),
+					  long_lanes(query, codes + 2 * nbytes, nbytes),
+					  long_lanes(query, codes + 3 * nbytes, nbytes));
+}
+
+/* Sixteen distances, each below 65536, from four blocks to sixteen words in order. */
+AVX2 static HAMMING_INLINE __m256i
+narrow16(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+	const __m256i gather =
+		_mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0, 1, 8, 9,
+						 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+	__m256i v = _mm256_or_si256(
+		_mm256_or_si256(a, _mm256_slli_epi64(b, 16)),
+		_mm256_or_si256(_mm256_slli_epi64(c, 32), _mm256_slli_epi64(d, 48)));
+
+	v = _mm256_shuffle_epi8(v, gather);
+	return _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+AVX2 static HAMMING_INLINE void
+run_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+			  uint16_t *out, size_t width)
+{
+	__m256i spread = spread_query(query, width);
+	size_t i = 0;
+
+	for (; i + 16 <= ncodes; i += 16, codes += 16 * nbytes)
+	{
+		__m256i a = block4(spread, query, codes, nbytes, width);
+		__m256i b = block4(spread, query, codes + 4 * nbytes, nbytes, width);
+		__m256i c = block4(spread, query, codes + 8 * nbytes, nbytes, width);
+		__m256i d = block4(spread, query, codes + 12 * nbytes, nbytes, width);
+
+		_mm256_storeu_si256((__m256i *) (out + i), narrow16(a, b, c, d));
+	}
+	for (; i < ncodes; i++, codes += nbytes)
+		out[i] = (uint16_t) hamming_popcnt_distance(query, codes, nbytes);
+}
+
+AVX2 static HAMMING_INLINE size_t
+run_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+		   uint32_t radius, uint64_t *mask, size_t width)
+{
+	__m256i spread = spread_query(query, width);
+	__m256i limit = _mm256_set1_epi64x(radius);
+	size_t hits = 0;
+
+	for (size_t base = 0; base < ncodes; base += 64)
+	{
+		size_t n = ncodes - base < 64 ? ncodes - base : 64;
+		uint64_t word = 0;
+		size_t i = 0;
+
+		for (; i + 4 <= n; i += 4, codes += 4 * nbytes)
+		{
+			__m256i d = block4(spread, query, codes, nbytes, width);
+			__m256i out = _mm256_cmpgt_epi64(d, limit);
+			unsigned int in = ~_mm256_movemask_pd(_mm256_castsi256_pd(out)) & 0xf;
+
+			word |= (uint64_t) in << i;
+		}
+		for (; i < n; i++, codes += nbytes)
+			word |= (uint64_t) (hamming_popcnt_distance(query, codes, nbytes) <= radius)
+					<< i;
+		mask[base / 64] = word;
+		hits += (size_t) __builtin_popcountll(word);
+	}
+	return hits;
+}
+
+AVX2 static uint32_t
+distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
+{
+	__m256i sum;
+	__m128i half;
+
+	if (nbytes <= 32)
+		return hamming_popcnt_distance(a, b, nbytes);
+	sum = long_lanes(a, b, nbytes);
+	half = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+	return (uint32_t) (_mm_cvtsi128_si64(half) + _mm_extract_epi64(half, 1));
+}
+
+AVX2 static void
+distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+		  uint16_t *out)
+{
+	if (nbytes == 8)
+		run_distances(query, codes, 8, ncodes, out, 8);
+	else if (nbytes == 16)
+		run_distances(query, codes, 16, ncodes, out, 16);
+	else if (nbytes == 32)
+		run_distances(query, codes, 32, ncodes, out, 32);
+	else if (nbytes > 32)
+		run_distances(query, codes, nbytes, ncodes, out, LONGER);
+	else
+		hamming_popcnt.distances(query, codes, nbytes, ncodes, out);
+}
+
+AVX2 static size_t
+within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+	   uint32_t radius, uint64_t *mask)
+{
+	if (nbytes == 8)
+		return run_within(query, codes, 8, ncodes, radius, mask, 8);
+	if (nbytes == 16)
+		return run_within(query, codes, 16, ncodes, radius, mask, 16);
+	if (nbytes == 32)
+		return run_within(query, codes, 32, ncodes, radius, mask, 32);
+	if (nbytes > 32)
+		return run_within(query, codes, nbytes, ncodes, radius, mask, LONGER);
+	return hamming_popcnt.within(query, codes, nbytes, ncodes, radius, mask);
+}
+
+const HammingKernels hamming_avx2 = {
+	.name = "avx2",
+	.distance = distance,
+	.distances = distances,
+	.within = within,
+};
+
+#endif

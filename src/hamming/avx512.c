@@ -1,0 +1,254 @@
+/*
+ * avx512.c
+ *	  Hamming distance with AVX-512: VPOPCNTDQ counts the bits of eight 64-bit
+ *	  lanes in one instruction (Intel Ice Lake, AMD Zen 4, and later).
+ *
+ * All lengths go through block8(): the distances of eight neighbouring codes,
+ * one per lane, in order.  A register is taken as 8, 4, 2 or 1 fields of 8,
+ * 16, 32 or 64 bytes, and each code has a field; a code shorter than its
+ * field is spread into it by VPEXPANDB (AVX512_VBMI2, on every CPU that has
+ * VPOPCNTDQ but Knights Mill), with zero bytes behind it.  Loads are masked
+ * to the bytes wanted, and a masked-off byte is never touched.
+ */
+#include "hamming/kernels.h"
+
+#ifdef HAMMING_X86
+
+#include <immintrin.h>
+
+#define AVX512 HAMMING_TARGET("avx512f,avx512bw,avx512vpopcntdq,avx512vbmi2,popcnt")
+
+/* How the codes of one call lie in registers. */
+typedef struct Layout
+{
+	size_t nbytes;	  /* length of a code */
+	size_t width;	  /* bytes of a field: 8, 16, 32 or 64 */
+	bool spread;	  /* a code is shorter than its field */
+	__mmask64 load;	  /* bytes of the fields_per_register codes to load */
+	__mmask64 expand; /* where in the fields they go */
+	__mmask64 rest;	  /* bytes of the last, partial register of a long code */
+	__m512i query;	  /* the query in every field (up to 64 bytes) */
+	const uint8_t *q; /* the query where it lies */
+} Layout;
+
+AVX512 static HAMMING_INLINE __mmask64
+low_bytes(size_t n)
+{
+	return n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
+}
+
+AVX512 static HAMMING_INLINE Layout
+make_layout(const uint8_t *query, size_t nbytes, size_t width, bool spread)
+{
+	Layout l = {.nbytes = nbytes, .width = width, .spread = spread, .q = query};
+
+	l.rest = low_bytes(nbytes % 64);
+	if (width == 8)
+		l.query = _mm512_set1_epi64((long long) (spread ? 0 : hamming_load8(query)));
+	if (width == 64)
+		l.query = _mm512_maskz_loadu_epi8(low_bytes(nbytes), query);
+	else if (spread || width > 8)
+	{
+		__m512i q = _mm512_maskz_loadu_epi8(low_bytes(nbytes), query);
+
+		l.query = width == 8	? _mm512_broadcastq_epi64(_mm512_castsi512_si128(q))
+				  : width == 16 ? _mm512_broadcast_i32x4(_mm512_castsi512_si128(q))
+								: _mm512_broadcast_i64x4(_mm512_castsi512_si256(q));
+	}
+	if (spread)
+	{
+		l.load = low_bytes(64 / width * nbytes);
+		l.expand = 0;
+		for (size_t at = 0; at < 64; at += width)
+			l.expand |= low_bytes(nbytes) << at;
+	}
+	return l;
+}
+
+/* Set bits, per lane, of the difference between the query and a register of codes. */
+AVX512 static HAMMING_INLINE __m512i
+differing(const Layout *l, const uint8_t *p)
+{
+	__m512i v;
+
+	if (!l->spread)
+		v = _mm512_loadu_si512(p);
+	else
+	{
+		v = _mm512_maskz_loadu_epi8(l->load, p);
+		if (l->width < 64)
+			v = _mm512_maskz_expand_epi8(l->expand, v);
+	}
+	return _mm512_popcnt_epi64(_mm512_xor_si512(v, l->query));
+}
+
+/* Lane sums of one code of more than 64 bytes. */
+AVX512 static HAMMING_INLINE __m512i
+long_lanes(const uint8_t *a, const uint8_t *b, size_t nbytes, __mmask64 rest)
+{
+	__m512i sum = _mm512_setzero_si512();
+	size_t whole = nbytes & ~(size_t) 63;
+
+	for (size_t i = 0; i < whole; i += 64)
+	{
+		__m512i x =
+			_mm512_xor_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+
+		sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(x));
+	}
+	if (rest)
+	{
+		__m512i x = _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, a + whole),
+									 _mm512_maskz_loadu_epi8(rest, b + whole));
+
+		sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(x));
+	}
+	return sum;
+}
+
+/* Per 128 bits: {sum of a's two lanes, sum of b's two lanes}. */
+AVX512 static HAMMING_INLINE __m512i
+add_pairs(__m512i a, __m512i b)
+{
+	return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+/* Neighbouring 128-bit parts added: a's two sums, then b's two. */
+AVX512 static HAMMING_INLINE __m512i
+add_quarters(__m512i a, __m512i b)
+{
+	return _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x88),
+							_mm512_shuffle_i64x2(a, b, 0xdd));
+}
+
+AVX512 static HAMMING_INLINE __m512i
+one_code(const Layout *l, const uint8_t *code)
+{
+	if (l->nbytes <= 64)
+		return differing(l, code);
+	return long_lanes(l->q, code, l->nbytes, l->rest);
+}
+
+/* Distances of the eight codes at p. */
+AVX512 static HAMMING_INLINE __m512i
+block8(const Layout *l, const uint8_t *p)
+{
+	size_t n = l->nbytes;
+
+	if (l->width == 8)
+		return differing(l, p);
+	if (l->width == 16)
+		return _mm512_permutexvar_epi64(
+			_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7),
+			add_pairs(differing(l, p), differing(l, p + 4 * n)));
+	if (l->width == 32)
+	{
+		__m512i ab = add_pairs(differing(l, p), differing(l, p + 2 * n));
+		__m512i cd = add_pairs(differing(l, p + 4 * n), differing(l, p + 6 * n));
+
+		return _mm512_permutex_epi64(add_quarters(ab, cd), _MM_SHUFFLE(3, 1, 2, 0));
+	}
+	else
+	{
+		__m512i ab = add_pairs(one_code(l, p), one_code(l, p + n));
+		__m512i cd = add_pairs(one_code(l, p + 2 * n), one_code(l, p + 3 * n));
+		__m512i ef = add_pairs(one_code(l, p + 4 * n), one_code(l, p + 5 * n));
+		__m512i gh = add_pairs(one_code(l, p + 6 * n), one_code(l, p + 7 * n));
+
+		return add_quarters(add_quarters(ab, cd), add_quarters(ef, gh));
+	}
+}
+
+AVX512 static uint32_t
+distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
+{
+	if (nbytes <= 32)
+		return hamming_popcnt_distance(a, b, nbytes);
+	return (uint32_t) _mm512_reduce_add_epi64(
+		long_lanes(a, b, nbytes, low_bytes(nbytes % 64)));
+}
+
+AVX512 static HAMMING_INLINE void
+run_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+			  uint16_t *out, size_t width, bool spread)
+{
+	Layout l = make_layout(query, nbytes, width, spread);
+	size_t i = 0;
+
+	for (; i + 8 <= ncodes; i += 8, codes += 8 * nbytes)
+		_mm_storeu_si128((__m128i *) (out + i), _mm512_cvtepi64_epi16(block8(&l, codes)));
+	for (; i < ncodes; i++, codes += nbytes)
+		out[i] = (uint16_t) distance(query, codes, nbytes);
+}
+
+AVX512 static HAMMING_INLINE size_t
+run_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+		   uint32_t radius, uint64_t *mask, size_t width, bool spread)
+{
+	Layout l = make_layout(query, nbytes, width, spread);
+	__m512i limit = _mm512_set1_epi64(radius);
+	size_t hits = 0;
+
+	for (size_t base = 0; base < ncodes; base += 64)
+	{
+		size_t n = ncodes - base < 64 ? ncodes - base : 64;
+		uint64_t word = 0;
+		size_t i = 0;
+
+		for (; i + 8 <= n; i += 8, codes += 8 * nbytes)
+			word |= (uint64_t) _mm512_cmple_epu64_mask(block8(&l, codes), limit) << i;
+		for (; i < n; i++, codes += nbytes)
+			word |= (uint64_t) (distance(query, codes, nbytes) <= radius) << i;
+		mask[base / 64] = word;
+		hits += (size_t) __builtin_popcountll(word);
+	}
+	return hits;
+}
+
+AVX512 static void
+distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+		  uint16_t *out)
+{
+	if (nbytes == 8)
+		run_distances(query, codes, 8, ncodes, out, 8, false);
+	else if (nbytes == 16)
+		run_distances(query, codes, 16, ncodes, out, 16, false);
+	else if (nbytes == 32)
+		run_distances(query, codes, 32, ncodes, out, 32, false);
+	else if (nbytes < 8)
+		run_distances(query, codes, nbytes, ncodes, out, 8, true);
+	else if (nbytes < 16)
+		run_distances(query, codes, nbytes, ncodes, out, 16, true);
+	else if (nbytes < 32)
+		run_distances(query, codes, nbytes, ncodes, out, 32, true);
+	else
+		run_distances(query, codes, nbytes, ncodes, out, 64, nbytes < 64);
+}
+
+AVX512 static size_t
+within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+	   uint32_t radius, uint64_t *mask)
+{
+	if (nbytes == 8)
+		return run_within(query, codes, 8, ncodes, radius, mask, 8, false);
+	if (nbytes == 16)
+		return run_within(query, codes, 16, ncodes, radius, mask, 16, false);
+	if (nbytes == 32)
+		return run_within(query, codes, 32, ncodes, radius, mask, 32, false);
+	if (nbytes < 8)
+		return run_within(query, codes, nbytes, ncodes, radius, mask, 8, true);
+	if (nbytes < 16)
+		return run_within(query, codes, nbytes, ncodes, radius, mask, 16, true);
+	if (nbytes < 32)
+		return run_within(query, codes, nbytes, ncodes, radius, mask, 32, true);
+	return run_within(query, codes, nbytes, ncodes, radius, mask, 64, nbytes < 64);
+}
+
+const HammingKernels hamming_avx512 = {
+	.name = "avx512",
+	.distance = distance,
+	.distances = distances,
+	.within = within,
+};
+
+#endif
