@@ -28,9 +28,9 @@ typedef struct Image
 
 typedef struct ImageLimits
 {
-	int64_t max_pixels;	 /* width * height as the header says, before scaling */
-	int max_scans;		 /* scans of a progressive file */
-	int64_t max_memory;	 /* bytes the decoder may hold */
+	int64_t max_pixels; /* width * height as the header says, before scaling */
+	int max_scans;		/* scans of a progressive file */
+	int64_t max_memory; /* bytes the decoder may hold */
 } ImageLimits;
 
 extern const ImageLimits image_default_limits; /* 100 Mpixel, 500 scans, 512 MB */
@@ -48,9 +48,9 @@ typedef enum ImageResize
  */
 typedef struct ImagePreprocess
 {
-	int width;			/* of the network's input */
+	int width; /* of the network's input */
 	int height;
-	int resize;			/* short side before the crop; 0 = stretch */
+	int resize; /* short side before the crop; 0 = stretch */
 	ImageResize filter;
 } ImagePreprocess;
 
@@ -89,7 +89,7 @@ extern void image_normalise(const uint8_t *rgb, size_t npixels, const float mean
 extern const char *image_sniff(const uint8_t *data, size_t size);
 
 /* Write RGB pixels as a baseline JPEG; *data is malloc'ed. For tools and tests. */
-extern bool image_encode_jpeg(const Image *img, int quality, uint8_t **data,
-							  size_t *size, ImageError *err);
+extern bool image_encode_jpeg(const Image *img, int quality, uint8_t **data, size_t *size,
+							  ImageError *err);
 
 #endif
