@@ -5,6 +5,7 @@ B = build
 LIBCC = $(CC)
 LIBFLAGS = -std=gnu17 -O2 -g -fPIC -Wall -Wextra -Isrc -I. -pthread -D_GNU_SOURCE -MMD -MP
 LIBLIBS = -lopenblas -ljpeg -ljansson -lm -ldl -pthread
+TRAINLIBS = -llzma
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 LIB_DIRS = src/hamming src/image src/nn
@@ -32,6 +33,7 @@ $(1)/lib/lib%.a:
 
 $(1)/bin/deephash-encoder: $$(SERVICE_SRC:%.c=$(1)/obj/%.o) $(1)/lib/libdeephash.a
 $(1)/bin/deephash-train: $$(TRAIN_SRC:%.c=$(1)/obj/%.o) $(1)/lib/libdeephash.a
+$(1)/bin/deephash-train $(1)/unit/%: LIBLIBS += $(TRAINLIBS)
 $(1)/bin/%:
 	@mkdir -p $$(@D)
 	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$^ $$(LIBLIBS)

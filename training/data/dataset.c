@@ -62,9 +62,8 @@ dataset_new(int n, int width, int height, int nclasses, TrainError *err)
 	ds->source = calloc((size_t) n + 1, sizeof(char *));
 	if (!ds->rgb || !ds->labels || !ds->class_name || !ds->source)
 	{
-		train_fail(err,
-				   "out of memory: %d pictures of %d x %d want %zu bytes (%.1f MB)", n,
-				   width, height, pixels + label_bytes,
+		train_fail(err, "out of memory: %d pictures of %d x %d want %zu bytes (%.1f MB)",
+				   n, width, height, pixels + label_bytes,
 				   (double) (pixels + label_bytes) / 1e6);
 		dataset_free(ds);
 		return NULL;
@@ -143,26 +142,44 @@ fail:
 }
 
 /*
- * Mark which pictures go to the second part: of each class (first label; pictures
- * without a label are a class of their own) the share, rounded to the nearest.
- * Returns how many are marked.
+ * The pictures in the order of their (first) classes, in the data set's order
+ * within each; those without a label come first.  start[c + 1] is where class c
+ * begins, start[nclasses + 1] the end.
+ */
+static void
+order_by_class(const Dataset *ds, uint32_t *order, int *start)
+{
+	for (int c = 0; c < ds->nclasses + 2; c++)
+		start[c] = 0;
+	for (int i = 0; i < ds->n; i++)
+		start[dataset_class(ds, i) + 2]++;
+	for (int c = 1; c < ds->nclasses + 2; c++)
+		start[c] += start[c - 1];
+	for (int i = 0; i < ds->n; i++)
+		order[start[dataset_class(ds, i) + 1]++] = (uint32_t) i;
+	for (int c = ds->nclasses + 1; c > 0; c--)
+		start[c] = start[c - 1];
+	start[0] = 0;
+}
+
+/*
+ * Mark which pictures go to the second part: of each class the share, rounded to
+ * the nearest.  Returns how many are marked.
  */
 static int
-mark_second_part(const Dataset *ds, double share, Rng *rng, uint32_t *members,
+mark_second_part(const Dataset *ds, double share, Rng *rng, uint32_t *order, int *start,
 				 bool *second)
 {
 	int marked = 0;
 
-	for (int c = -1; c < ds->nclasses; c++)
+	order_by_class(ds, order, start);
+	for (int c = 0; c <= ds->nclasses; c++)
 	{
-		int n = 0;
-		int take;
+		uint32_t *members = order + start[c];
+		int n = start[c + 1] - start[c];
+		int take = (int) floor(n * share + 0.5);
 
-		for (int i = 0; i < ds->n; i++)
-			if (dataset_class(ds, i) == c)
-				members[n++] = (uint32_t) i;
 		rng_shuffle(rng, members, (size_t) n);
-		take = (int) floor(n * share + 0.5);
 		for (int i = 0; i < take; i++)
 			second[members[i]] = true;
 		marked += take;
@@ -177,6 +194,7 @@ dataset_split(const Dataset *ds, double share, uint64_t seed, Dataset **a, Datas
 	Rng rng;
 	uint32_t *members = malloc(((size_t) ds->n + 1) * sizeof *members);
 	bool *second = calloc((size_t) ds->n + 1, sizeof *second);
+	int *start = malloc(((size_t) ds->nclasses + 2) * sizeof *start);
 	int nsecond;
 	bool ok = false;
 
@@ -187,14 +205,14 @@ dataset_split(const Dataset *ds, double share, uint64_t seed, Dataset **a, Datas
 				   share);
 		goto done;
 	}
-	if (members == NULL || second == NULL)
+	if (members == NULL || second == NULL || start == NULL)
 	{
 		train_fail(err, "out of memory: splitting %d pictures wants %zu bytes", ds->n,
 				   (size_t) ds->n * (sizeof *members + sizeof *second));
 		goto done;
 	}
 	rng_seed(&rng, seed, STREAM_SPLIT);
-	nsecond = mark_second_part(ds, share, &rng, members, second);
+	nsecond = mark_second_part(ds, share, &rng, members, start, second);
 	if (nsecond == 0 || nsecond == ds->n)
 	{
 		train_fail(err,
@@ -230,5 +248,6 @@ done:
 	}
 	free(members);
 	free(second);
+	free(start);
 	return ok;
 }

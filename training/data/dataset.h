@@ -14,15 +14,15 @@
 
 typedef struct Dataset
 {
-	int n;					/* pictures */
-	int width, height;		/* of each */
-	uint8_t *rgb;			/* n * height * width * 3 */
+	int n;			   /* pictures */
+	int width, height; /* of each */
+	uint8_t *rgb;	   /* n * height * width * 3 */
 	int nclasses;
-	char **class_name;		/* nclasses names */
-	uint64_t *labels;		/* n rows of label_words words: bit c = has class c */
-	int label_words;		/* ceil(nclasses / 64) */
-	char **source;			/* n names for reports (path, or "test_batch.bin:17") */
-	int skipped;			/* pictures that could not be read, each already reported */
+	char **class_name; /* nclasses names */
+	uint64_t *labels;  /* n rows of label_words words: bit c = has class c */
+	int label_words;   /* ceil(nclasses / 64) */
+	char **source;	   /* n names for reports (path, or "test_batch.bin:17") */
+	int skipped;	   /* pictures that could not be read, each already reported */
 } Dataset;
 
 /* The lowest class of picture i, or -1 where it has none. */

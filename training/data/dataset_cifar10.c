@@ -28,12 +28,12 @@
 #define NCLASSES 10
 
 static const char *const class_names[NCLASSES] = {
-	"airplane", "automobile", "bird", "cat", "deer",
-	"dog", "frog", "horse", "ship", "truck"};
+	"airplane", "automobile", "bird",  "cat",  "deer",
+	"dog",		"frog",		  "horse", "ship", "truck"};
 
-static const char *const file_names[FILES] = {
-	"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
-	"data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"};
+static const char *const file_names[FILES] = {"data_batch_1.bin", "data_batch_2.bin",
+											  "data_batch_3.bin", "data_batch_4.bin",
+											  "data_batch_5.bin", "test_batch.bin"};
 
 static const char archive_name[] = "cifar10.med.xz";
 
@@ -151,8 +151,7 @@ unfilter_record(const uint8_t *packed, uint8_t *record)
 			int folded = packed[1 + k * PLANE + p];
 			int residual = folded & 1 ? -(folded + 1) / 2 : folded / 2;
 			int green = k == 0 ? 0 : plane[0][p];
-			int colour =
-				(predict(plane[k], p / SIDE, p % SIDE) + residual + green) & 255;
+			int colour = (predict(plane[k], p / SIDE, p % SIDE) + residual + green) & 255;
 
 			plane[k][p] = colour - green;
 			record[1 + colour_of[k] * PLANE + p] = (uint8_t) colour;
@@ -208,8 +207,7 @@ xz_read(XzReader *xz, uint8_t *out, size_t size, TrainError *err)
 		}
 		ret = lzma_code(&xz->stream, feof(xz->file) ? LZMA_FINISH : LZMA_RUN);
 		if (ret != LZMA_OK && !(ret == LZMA_STREAM_END && xz->stream.avail_out == 0))
-			return train_fail(err, "cannot unpack \"%s\": %s", xz->path,
-							  xz_problem(ret));
+			return train_fail(err, "cannot unpack \"%s\": %s", xz->path, xz_problem(ret));
 	}
 	return true;
 }

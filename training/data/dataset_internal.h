@@ -31,6 +31,8 @@ typedef struct NameList
 {
 	char **name;
 	int n, room;
+	int *slot; /* hash table of positions + 1, 0 = free */
+	size_t nslots;
 } NameList;
 
 /* An empty data set with room for n pictures and its classes unnamed; NULL when

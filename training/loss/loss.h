@@ -15,23 +15,23 @@
 typedef struct LossInput
 {
 	int n, bits, nclasses;
-	const uint64_t *labels;	/* n rows of label_words words */
+	const uint64_t *labels; /* n rows of label_words words */
 	int label_words;
-	const double *centres;	/* nclasses x bits */
+	const double *centres; /* nclasses x bits */
 } LossInput;
 
 typedef struct LossOptions
 {
-	double scale;			/* OrthoHash s */
-	double margin;			/* OrthoHash m */
-	double smoothing;		/* label smoothing, 0 .. 1 */
-	double lambda;			/* CSQ's quantiser weight */
+	double scale;	  /* OrthoHash s */
+	double margin;	  /* OrthoHash m */
+	double smoothing; /* label smoothing, 0 .. 1 */
+	double lambda;	  /* CSQ's quantiser weight */
 } LossOptions;
 
 typedef struct Loss
 {
-	const char *name;		/* "orthohash", "csq" */
-	const char *about;		/* one line: paper and what it does */
+	const char *name;  /* "orthohash", "csq" */
+	const char *about; /* one line: paper and what it does */
 	LossOptions defaults;
 	/* Returns the loss; grad (n x bits) is written, not added to. */
 	double (*eval)(const LossInput *in, const LossOptions *opt, const double *u,
@@ -48,6 +48,27 @@ extern const Loss *loss_at(int i);				/* NULL past the end */
  */
 extern bool loss_centres(int nclasses, int bits, uint64_t seed, double *centres,
 						 TrainError *err);
+
+/* The same by a method of one's choice: "auto", "hadamard", "bernoulli", "greedy". */
+extern bool loss_centres_by(const char *method, int nclasses, int bits, uint64_t seed,
+							double *centres, TrainError *err);
+
+/*
+ * The largest distance that a greedy choice of centres reaches for certain: d
+ * with (nclasses - 1) * (ball of radius d - 1) < 2^bits (Gilbert's argument).
+ */
+extern int loss_guaranteed_distance(int nclasses, int bits);
+
+/*
+ * The target of an image of several classes (a label row): per bit the sign of the
+ * sum of its centres; where that is 0, ties[k], or loss_tie_bit(k) if ties is NULL.
+ */
+extern void loss_multilabel_centre(const double *centres, int nclasses, int bits,
+								   const uint64_t *labels, const double *ties,
+								   double *out);
+
+/* +1 or -1: bit k of one random vector, the same for ever. */
+extern int loss_tie_bit(int k);
 
 typedef struct CentreStats
 {
