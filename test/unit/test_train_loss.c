@@ -44,6 +44,7 @@ check_example(const char *name, const LossOptions *opt, const uint64_t *labels,
 static void
 orthohash_worked(void **state)
 {
+	(void) state;
 	static const LossOptions opt = {.scale = 4, .margin = 0.2};
 	static const double grad[16] = {
 		-0.17889892088429257, 0.11949615072950565,	-0.6829010825267026,
@@ -59,6 +60,7 @@ orthohash_worked(void **state)
 static void
 orthohash_multilabel_worked(void **state)
 {
+	(void) state;
 	static const LossOptions opt = {.scale = 4, .margin = 0.2};
 	static const double grad[16] = {
 		-0.06983695827766279,  0.05968885952225803,	   -0.29121785025162567,
@@ -74,6 +76,7 @@ orthohash_multilabel_worked(void **state)
 static void
 csq_worked(void **state)
 {
+	(void) state;
 	static const LossOptions opt = {.lambda = 0.05};
 	static const double grad[16] = {
 		-0.022171589231695533, 0.036261532310462724,  -0.048346374363812464,
@@ -94,6 +97,7 @@ csq_worked(void **state)
 static void
 label_smoothing_worked(void **state)
 {
+	(void) state;
 	static const double logits[2][3] = {{1.0, -0.5, 0.2}, {0.3, 0.8, -1.0}};
 	static const uint64_t labels[2] = {4, 2};
 	static const double centres[12] = {1, -1, 1, -1, 1, 1, -1, -1, 1, -1, -1, 1};
@@ -121,6 +125,7 @@ label_smoothing_worked(void **state)
 static void
 multilabel_centre_worked(void **state)
 {
+	(void) state;
 	static const double ties[4] = {1, -1, -1, 1};
 	static const double want[4][4] = {
 		{1, -1, -1, 1}, {1, -1, 1, -1}, {1, -1, -1, 1}, {1, 1, -1, -1}};
@@ -184,6 +189,7 @@ random_problem(Rng *rng, const Loss *loss, Problem *p)
 static void
 gradients_match_differences(void **state)
 {
+	(void) state;
 	static Problem p;
 	Rng rng;
 	double grad[32 * 24], scratch[32 * 24];
@@ -224,6 +230,7 @@ check_finite(const double *v, int n)
 static void
 special_cases(void **state)
 {
+	(void) state;
 	static const double zero[8] = {0};
 	static const uint64_t none[4] = {0}, all[4] = {7, 7, 7, 7}, same[4] = {2, 2, 2, 2};
 	double identical[16], grad[16], reference[16], single_grad[4], huge[4];
@@ -289,6 +296,7 @@ special_cases(void **state)
 static void
 initial_values(void **state)
 {
+	(void) state;
 	static const double zero[16] = {0};
 	LossInput in = {4, 4, 3, example_labels, 1, example_centres};
 	LossOptions ortho = {.scale = 8, .margin = 0.2};
@@ -304,6 +312,7 @@ initial_values(void **state)
 static void
 registry(void **state)
 {
+	(void) state;
 	int n = 0;
 
 	for (; loss_at(n); n++)

@@ -57,6 +57,7 @@ is_hadamard16_row(const double *row)
 static void
 hadamard_rows(void **state)
 {
+	(void) state;
 	static const int cases[][2] = {{2, 4},	  {10, 16},	 {16, 16},	{17, 16},
 								   {32, 16},  {10, 32},	 {10, 64},	{64, 64},
 								   {100, 64}, {128, 64}, {21, 128}, {10, 1024}};
@@ -120,6 +121,7 @@ mean_correlation(const double *centres, int nclasses, int bits)
 static void
 hadamard_columns_little_correlated(void **state)
 {
+	(void) state;
 	double plain[10 * 64];
 	double *chosen = make("hadamard", 10, 64, 1);
 
@@ -135,6 +137,7 @@ hadamard_columns_little_correlated(void **state)
 static void
 greedy_reaches_its_floor(void **state)
 {
+	(void) state;
 	static const struct
 	{
 		int nclasses, bits, guaranteed, plotkin;
@@ -167,6 +170,7 @@ greedy_reaches_its_floor(void **state)
 static void
 bernoulli_is_balanced(void **state)
 {
+	(void) state;
 	static const int cases[][2] = {{10, 48}, {100, 48}, {200, 64}, {21, 25}};
 
 	for (size_t t = 0; t < sizeof cases / sizeof cases[0]; t++)
@@ -190,6 +194,7 @@ bernoulli_is_balanced(void **state)
 static void
 statistics(void **state)
 {
+	(void) state;
 	static const double centres[12] = {1, -1, 1, -1, 1, 1, -1, -1, 1, 1, 1, 1};
 	CentreStats stats = loss_centre_stats(centres, 3, 4);
 
@@ -206,6 +211,7 @@ statistics(void **state)
 static void
 short_codes_all_used(void **state)
 {
+	(void) state;
 	double *centres = make("greedy", 4096, 12, 1);
 
 	assert_true(loss_centre_stats(centres, 4096, 12).min == 1);
@@ -218,6 +224,7 @@ short_codes_all_used(void **state)
 static void
 seeds(void **state)
 {
+	(void) state;
 	static const char *const methods[] = {"hadamard", "bernoulli", "greedy"};
 
 	for (int m = 0; m < 3; m++)
@@ -248,6 +255,7 @@ check_error(const char *method, int nclasses, int bits, const char *want)
 static void
 errors(void **state)
 {
+	(void) state;
 	check_error("auto", 17, 4, "17 classes cannot all have their own code of 4 bits");
 	check_error("auto", 0, 4, "cannot make 0 centres");
 	check_error("auto", 4, 0, "of 0 bits");
