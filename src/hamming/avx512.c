@@ -16,7 +16,9 @@
 
 #include <immintrin.h>
 
-#define AVX512 HAMMING_TARGET("avx512f,avx512bw,avx512vpopcntdq,avx512vbmi2,popcnt")
+#define AVX512                                                                           \
+	HAMMING_TARGET(                                                                      \
+		"avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vbmi2,popcnt")
 
 /* How the codes of one call lie in registers. */
 typedef struct Layout
@@ -43,17 +45,13 @@ make_layout(const uint8_t *query, size_t nbytes, size_t width, bool spread)
 	Layout l = {.nbytes = nbytes, .width = width, .spread = spread, .q = query};
 
 	l.rest = low_bytes(nbytes % 64);
-	if (width == 8)
-		l.query = _mm512_set1_epi64((long long) (spread ? 0 : hamming_load8(query)));
-	if (width == 64)
-		l.query = _mm512_maskz_loadu_epi8(low_bytes(nbytes), query);
-	else if (spread || width > 8)
+	if (nbytes <= width)
 	{
-		__m512i q = _mm512_maskz_loadu_epi8(low_bytes(nbytes), query);
+		uint8_t fields[64] = {0};
 
-		l.query = width == 8	? _mm512_broadcastq_epi64(_mm512_castsi512_si128(q))
-				  : width == 16 ? _mm512_broadcast_i32x4(_mm512_castsi512_si128(q))
-								: _mm512_broadcast_i64x4(_mm512_castsi512_si256(q));
+		for (size_t at = 0; at < 64; at += width)
+			memcpy(fields + at, query, nbytes);
+		l.query = _mm512_loadu_si512(fields);
 	}
 	if (spread)
 	{
@@ -205,43 +203,53 @@ run_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t nco
 	return hits;
 }
 
-AVX512 static void
+/* The two drivers for one width of field, the layout fixed when compiled. */
+#define FIELD_KERNELS(name, length, width, spread)                                       \
+	AVX512 static void distances_##name(const uint8_t *query, const uint8_t *codes,      \
+										size_t nbytes, size_t ncodes, uint16_t *out)     \
+	{                                                                                    \
+		(void) nbytes;                                                                   \
+		run_distances(query, codes, length, ncodes, out, width, spread);                 \
+	}                                                                                    \
+	AVX512 static size_t within_##name(const uint8_t *query, const uint8_t *codes,       \
+									   size_t nbytes, size_t ncodes, uint32_t radius,    \
+									   uint64_t *mask)                                   \
+	{                                                                                    \
+		(void) nbytes;                                                                   \
+		return run_within(query, codes, length, ncodes, radius, mask, width, spread);    \
+	}
+
+FIELD_KERNELS(8, 8, 8, false)
+FIELD_KERNELS(16, 16, 16, false)
+FIELD_KERNELS(32, 32, 32, false)
+FIELD_KERNELS(below_8, nbytes, 8, true)
+FIELD_KERNELS(below_16, nbytes, 16, true)
+FIELD_KERNELS(below_32, nbytes, 32, true)
+FIELD_KERNELS(below_64, nbytes, 64, true)
+FIELD_KERNELS(long, nbytes, 64, false)
+
+#define BY_LENGTH(nbytes, kernel)                                                        \
+	((nbytes) == 8	  ? kernel##_8                                                       \
+	 : (nbytes) == 16 ? kernel##_16                                                      \
+	 : (nbytes) == 32 ? kernel##_32                                                      \
+	 : (nbytes) < 8	  ? kernel##_below_8                                                 \
+	 : (nbytes) < 16  ? kernel##_below_16                                                \
+	 : (nbytes) < 32  ? kernel##_below_32                                                \
+	 : (nbytes) < 64  ? kernel##_below_64                                                \
+					  : kernel##_long)
+
+static void
 distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 		  uint16_t *out)
 {
-	if (nbytes == 8)
-		run_distances(query, codes, 8, ncodes, out, 8, false);
-	else if (nbytes == 16)
-		run_distances(query, codes, 16, ncodes, out, 16, false);
-	else if (nbytes == 32)
-		run_distances(query, codes, 32, ncodes, out, 32, false);
-	else if (nbytes < 8)
-		run_distances(query, codes, nbytes, ncodes, out, 8, true);
-	else if (nbytes < 16)
-		run_distances(query, codes, nbytes, ncodes, out, 16, true);
-	else if (nbytes < 32)
-		run_distances(query, codes, nbytes, ncodes, out, 32, true);
-	else
-		run_distances(query, codes, nbytes, ncodes, out, 64, nbytes < 64);
+	BY_LENGTH(nbytes, distances)(query, codes, nbytes, ncodes, out);
 }
 
-AVX512 static size_t
+static size_t
 within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 	   uint32_t radius, uint64_t *mask)
 {
-	if (nbytes == 8)
-		return run_within(query, codes, 8, ncodes, radius, mask, 8, false);
-	if (nbytes == 16)
-		return run_within(query, codes, 16, ncodes, radius, mask, 16, false);
-	if (nbytes == 32)
-		return run_within(query, codes, 32, ncodes, radius, mask, 32, false);
-	if (nbytes < 8)
-		return run_within(query, codes, nbytes, ncodes, radius, mask, 8, true);
-	if (nbytes < 16)
-		return run_within(query, codes, nbytes, ncodes, radius, mask, 16, true);
-	if (nbytes < 32)
-		return run_within(query, codes, nbytes, ncodes, radius, mask, 32, true);
-	return run_within(query, codes, nbytes, ncodes, radius, mask, 64, nbytes < 64);
+	return BY_LENGTH(nbytes, within)(query, codes, nbytes, ncodes, radius, mask);
 }
 
 const HammingKernels hamming_avx512 = {
