@@ -7,6 +7,7 @@
  */
 #include "image/image_internal.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,9 +429,9 @@ is_accepted_frame(int sof)
 }
 
 static bool
-fail_decode(const Decoder *d, ImageError *err)
+fail_decode(Decoder *d, ImageError *err)
 {
-	const char *text = d->errors.text;
+	char *text = d->errors.text;
 
 	switch (d->errors.code)
 	{
@@ -452,6 +453,9 @@ fail_decode(const Decoder *d, ImageError *err)
 		default:
 			if (d->ended)
 				return image_fail(err, "truncated JPEG: its data end inside the header");
+			/* Ours go on in lower case; "SOS before SOF" stays. */
+			if (isupper((unsigned char) text[0]) && islower((unsigned char) text[1]))
+				text[0] = (char) tolower((unsigned char) text[0]);
 			return image_fail(err, "corrupt JPEG: %s", text);
 	}
 }

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-/* No network looks at more; it keeps every product below in 64 bits. */
+/* JPEG knows no longer side; with them every product of the resize fits 64 bits. */
 #define MAX_SIDE 4096
-#define MAX_IMAGE_SIDE (1 << 20)
+#define MAX_IMAGE_SIDE 65535
 
 /*
  * torchvision's rule: (side - crop) / 2, halves rounded to even.  A side shorter than

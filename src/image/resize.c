@@ -39,14 +39,16 @@ static int64_t
 cubic(int64_t t)
 {
 	int64_t t1 = t < 0 ? -t : t;
-	int64_t t2 = t1 * t1 / ONE;
-	int64_t t3 = t2 * t1 / ONE;
+	int64_t t2;
+	int64_t t3;
 
+	if (t1 >= 2 * ONE)
+		return 0;
+	t2 = t1 * t1 / ONE;
+	t3 = t2 * t1 / ONE;
 	if (t1 < ONE)
 		return (3 * t3 - 5 * t2 + 2 * ONE) / 2;
-	if (t1 < 2 * ONE)
-		return (-t3 + 5 * t2 - 8 * t1 + 4 * ONE) / 2;
-	return 0;
+	return (-t3 + 5 * t2 - 8 * t1 + 4 * ONE) / 2;
 }
 
 static int64_t
