@@ -24,7 +24,7 @@ typedef struct NnCall
 	int n;							/* images in this batch, >= 1 */
 	const uint8_t *images;			/* INPUT: n pictures */
 	const float *in[NN_MAX_INPUTS]; /* outputs of node->input[i] */
-	float *out;						/* may equal in[0] where the op is in_place */
+	float *out;						/* may be an input where nn_may_overwrite(kind) */
 	float *param[NN_MAX_PARAMS];	/* in PyTorch's layout; NULL where absent */
 	const float *packed;			/* weights as NnOp.pack left them, or NULL */
 	NnPool *pool;					/* NULL: this thread alone */
@@ -55,12 +55,13 @@ typedef struct NnParamSpec
 /* Check attributes and inputs and fill node->shape; the trouble is named in err. */
 extern bool nn_infer(const NnGraph *g, NnNode *node, NnError *err);
 extern int nn_op_inputs(NnOpKind kind);
+/* Forward may write over an input: each output needs its own row of it only. */
+extern bool nn_may_overwrite(NnOpKind kind);
 /* Fill spec[0 .. result-1], the kind's parameters; node->shape is known. */
 extern int nn_param_specs(const NnGraph *g, const NnNode *node, NnParamSpec *spec);
 
 typedef struct NnOp
 {
-	bool in_place; /* forward may write over in[0] */
 	void (*forward)(const NnCall *call);
 
 	/* Sizes in floats; NULL: none. */
@@ -149,7 +150,7 @@ extern void nn_conv_weights_add_back(const NnConv *conv, const float *lowered,
 /* Rows of the matrix that keep it in a core's second-level cache, at least 1. */
 extern int nn_conv_tile_rows(const NnConv *conv);
 
-/* math.c: y = act(x) and, for the backward pass, dx (+)= dy act'(x). */
+/* kernels.c: y = act(x) and, for the backward pass, dx (+)= dy act'(x). */
 extern void nn_activate(NnActivation act, const float *x, float *y, size_t n);
 extern void nn_activate_backward(NnActivation act, const float *x, const float *dy,
 								 float *dx, size_t n, bool add);

@@ -399,6 +399,25 @@ nn_infer(const NnGraph *g, NnNode *node, NnError *err)
 		   check_size(node, &node->shape, "output", err);
 }
 
+bool
+nn_may_overwrite(NnOpKind kind)
+{
+	switch (kind)
+	{
+		case NN_BATCHNORM:
+		case NN_LAYERNORM:
+		case NN_ACTIVATION:
+		case NN_ADD:
+		case NN_SOFTMAX:
+		case NN_RESHAPE:
+		case NN_POSITION:
+		case NN_SCALE:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* ------------------------------------------------------------- parameters */
 
 int
