@@ -18,7 +18,7 @@ use warnings;
 use Config;
 use Cwd qw(abs_path);
 use File::Basename qw(basename dirname);
-use File::Path qw(make_path);
+use File::Path qw(make_path remove_tree);
 use Exporter 'import';
 
 our @EXPORT = qw(new_server new_standby top data_file server_log kill_server wait_until);
@@ -33,7 +33,8 @@ BEGIN
 	chomp(my $pkglibdir = `$pg_config --pkglibdir`);
 	my $bin = "$top/build/tree$bindir";
 
-	my $scratch = "$top/build/tap/" . basename($0, '.pl');
+	my $scratch = "$top/build/tap/" . ($ENV{DEEPHASH_SCRATCH} || basename($0, '.pl'));
+	remove_tree($scratch);    # what a failed run left
 	if ($> == 0)
 	{
 		my (undef, undef, $uid, $gid) = getpwnam('postgres')
