@@ -110,3 +110,10 @@ property: tree
 	@test/run property
 tap: tree
 	@test/run tap
+
+# -------------------------------------------------------------------- quick start
+.PHONY: quickstart quickstart-clean
+quickstart:
+	@doc/quickstart/quickstart.sh
+quickstart-clean:
+	@doc/quickstart/clean.sh
