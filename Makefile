@@ -55,6 +55,8 @@ override with_llvm = no
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -std=gnu17 -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement \
             -isystem $(shell $(PG_CONFIG) --includedir-server) -MMD -MP
+# The server's flags are those of the compiler that built it, gcc as a rule.
+PG_CFLAGS += $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option -Wno-ignored-optimization-argument)
 EXTRA_CLEAN = build $(DATA_built) $(OBJS:.o=.d)
 
 all: programs
