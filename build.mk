@@ -117,3 +117,21 @@ quickstart:
 	@doc/quickstart/quickstart.sh
 quickstart-clean:
 	@doc/quickstart/clean.sh
+
+# --------------------------------------------------------- benchmarks and fuzzing
+$(B)/bench/%: bench/%.c $(B)/lib/libdeephash.a
+	@mkdir -p $(@D)
+	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS)
+
+# IMAGES=FOLDER takes the JPEGs below it instead of a generated picture.
+.PHONY: bench-decode
+bench-decode: $(B)/bench/decode
+	@$(B)/bench/decode "$(IMAGES)"
+
+# Then run build/fuzz/fuzz_NAME [CORPUS]; needs clang with libFuzzer.
+FUZZ_CC ?= clang
+.PHONY: fuzz
+fuzz: $(patsubst test/%.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
+$(B)/fuzz/%: test/fuzz/%.c $(LIB_SRC)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(filter-out -MMD -MP,$(LIBFLAGS)) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBLIBS)
