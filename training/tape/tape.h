@@ -1,0 +1,57 @@
+/*
+ * tape.h
+ *	  A network in training: activations, gradients, forward and backward passes.
+ *
+ * The graph's node list is the tape.  A batch is cut into a fixed number of slices,
+ * whatever the number of threads, and each slice into groups of a few pictures; a
+ * group runs through all nodes up to the next batch norm while its activations are
+ * in the core's cache.  Sums over the batch (gradients of parameters, statistics of
+ * batch norm) are gathered per slice and added in slice order, so results do not
+ * depend on the number of threads or on their timing.  README.md tells more.
+ */
+#ifndef TRAIN_TAPE_H
+#define TRAIN_TAPE_H
+
+#include "nn/graph.h"
+#include "nn/pool.h"
+#include "training/train.h"
+
+#define TAPE_SLICES 8
+
+typedef struct Tape Tape;
+
+/*
+ * graph's parameters are read and, by tape_forward in training, its running
+ * statistics written; it must outlive the tape.  backward = false plans for
+ * evaluation only.  pool may be NULL.
+ */
+extern Tape *tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward,
+					  TrainError *err);
+extern void tape_free(Tape *tape);
+
+/*
+ * Run n <= max_batch pictures; returns the last node's output, n rows, the tape's
+ * own memory.  train: batch norms use the statistics of this batch and move the
+ * running ones by `momentum`; backward may follow.
+ */
+extern const float *tape_forward(Tape *tape, const uint8_t *images, int n, bool train,
+								 float momentum);
+
+/*
+ * Gradients of all trainable parameters from that of the last forward pass's output
+ * (n rows); they replace those of the call before.
+ */
+extern void tape_backward(Tape *tape, const float *grad_out);
+
+/* Gradient of parameter i, in the parameter's layout; NULL if it is not trainable. */
+extern const float *tape_gradient(const Tape *tape, int param);
+
+/* The name of a node or gradient with a NaN or an infinity in it, or NULL. */
+extern const char *tape_not_finite(const Tape *tape);
+
+extern size_t tape_memory(const Tape *tape);
+
+/* Multiply-adds of one picture's forward pass, and of a whole training step. */
+extern double tape_graph_macs(const NnGraph *g);
+
+#endif
