@@ -1,0 +1,147 @@
+/*
+ * optim.c
+ *	  SGD with Nesterov momentum and AdamW.
+ *
+ * SGD as PyTorch writes it: g += decay p; m = momentum m + g (m = g at the first step,
+ * m being zero); p -= rate (g + momentum m).  AdamW: Loshchilov, Hutter, "Decoupled
+ * weight decay regularization", ICLR 2019, algorithm 2 with rate as the schedule.
+ */
+#include "training/optim/optim.h"
+
+#include "nn/backward.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+NN_WIDE void
+optim_sgd(float *p, float *m, const float *grad, size_t n, double rate, double momentum,
+		  double decay)
+{
+	float lr = (float) rate;
+	float mu = (float) momentum;
+	float wd = (float) decay;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		float g = grad[i] + wd * p[i];
+
+		m[i] = mu * m[i] + g;
+		p[i] -= lr * (g + mu * m[i]);
+	}
+}
+
+NN_WIDE void
+optim_adamw(float *p, float *m, float *v, const float *grad, size_t n, double rate,
+			const OptimOptions *options, double decay, int64_t step)
+{
+	double b1 = options->beta1;
+	double b2 = options->beta2;
+	double scale = rate / (1 - pow(b1, (double) step));
+	double unbias = 1 / (1 - pow(b2, (double) step));
+
+	for (size_t i = 0; i < n; i++)
+	{
+		double g = grad[i];
+		double first = b1 * m[i] + (1 - b1) * g;
+		double second = b2 * v[i] + (1 - b2) * g * g;
+
+		m[i] = (float) first;
+		v[i] = (float) second;
+		p[i] = (float) (p[i] - rate * decay * p[i] -
+						scale * first / (sqrt(second * unbias) + options->eps));
+	}
+}
+
+static bool
+is_norm_bias(const NnGraph *g, int param)
+{
+	for (int i = 0; i < g->nnodes; i++)
+		if (g->node[i].kind == NN_BATCHNORM && g->node[i].param[1] == param)
+			return true;
+	return false;
+}
+
+Optim *
+optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate, TrainError *err)
+{
+	Optim *o = calloc(1, sizeof(*o));
+
+	if (o)
+		o->state = calloc(graph->nparams, sizeof(*o->state));
+	if (!o || !o->state)
+	{
+		optim_free(o);
+		train_fail(err, "out of memory for the optimiser");
+		return NULL;
+	}
+	o->options = *options;
+	o->graph = graph;
+	for (int i = 0; i < graph->nparams; i++)
+	{
+		OptimState *s = &o->state[i];
+		size_t size = nn_shape_size(&graph->param[i].shape);
+
+		if (!graph->param[i].trainable)
+			continue;
+		s->m = calloc(size, sizeof(float));
+		s->v = options->kind == OPTIM_ADAMW ? calloc(size, sizeof(float)) : NULL;
+		s->rate = is_norm_bias(graph, i) ? bias_rate : 1;
+		s->decay = graph->param[i].shape.ndim > 1 ? 1 : 0;
+		if (!s->m || (options->kind == OPTIM_ADAMW && !s->v))
+		{
+			optim_free(o);
+			train_fail(err, "out of memory for the optimiser");
+			return NULL;
+		}
+	}
+	return o;
+}
+
+void
+optim_free(Optim *o)
+{
+	if (!o)
+		return;
+	for (int i = 0; o->state && i < o->graph->nparams; i++)
+	{
+		free(o->state[i].m);
+		free(o->state[i].v);
+	}
+	free(o->state);
+	free(o);
+}
+
+void
+optim_step(Optim *o, double rate, const float *(*gradient)(const void *arg, int param),
+		   const void *arg)
+{
+	o->step++;
+	for (int i = 0; i < o->graph->nparams; i++)
+	{
+		OptimState *s = &o->state[i];
+		NnParam *p = &o->graph->param[i];
+		size_t size = nn_shape_size(&p->shape);
+
+		if (!s->m)
+			continue;
+		if (o->options.kind == OPTIM_SGD)
+			optim_sgd(p->data, s->m, gradient(arg, i), size, rate * s->rate,
+					  o->options.momentum, o->options.decay * s->decay);
+		else
+			optim_adamw(p->data, s->m, s->v, gradient(arg, i), size, rate * s->rate,
+						&o->options, o->options.decay * s->decay, o->step);
+	}
+}
+
+double
+schedule_rate(const Schedule *s, int64_t step, int64_t total)
+{
+	double at = total > 1 ? (double) step / (double) total : 0;
+
+	if (at < s->warm)
+		return s->start + (1 - s->start) * at / s->warm;
+	if (s->warm >= 1)
+		return 1;
+	return 1 + (s->end - 1) * (at - s->warm) / (1 - s->warm);
+}

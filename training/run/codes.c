@@ -1,0 +1,73 @@
+/*
+ * codes.c
+ *	  Codes of whole data sets.
+ */
+#include "training/run/codes.h"
+
+#include "hamming/hamming.h"
+#include "training/tape/tape.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CODES_BATCH 256
+
+float *
+codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err)
+{
+	const NnShape *in = &graph->node[0].shape;
+	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
+	size_t picture = (size_t) ds->width * ds->height * 3;
+	Tape *tape;
+	float *logits;
+
+	if (in->dim[0] != ds->height || in->dim[1] != ds->width)
+	{
+		train_fail(err, "the pictures are %dx%d, the network wants %dx%d", ds->width,
+				   ds->height, in->dim[1], in->dim[0]);
+		return NULL;
+	}
+	tape = tape_new(graph, CODES_BATCH, pool, false, err);
+	if (!tape)
+		return NULL;
+	logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float));
+	if (!logits)
+		train_fail(err, "out of memory for the codes of %d pictures", ds->n);
+	for (int i = 0; logits && i < ds->n; i += CODES_BATCH)
+	{
+		int n = ds->n - i < CODES_BATCH ? ds->n - i : CODES_BATCH;
+
+		memcpy(logits + i * bits, tape_forward(tape, ds->rgb + i * picture, n, false, 0),
+			   n * bits * sizeof(float));
+	}
+	tape_free(tape);
+	return logits;
+}
+
+uint8_t *
+codes_pack(const float *logits, const float *thresholds, int n, int bits, TrainError *err)
+{
+	size_t bytes = hamming_bytes(bits);
+	uint8_t *codes = malloc((n ? n : 1) * bytes);
+
+	if (!codes)
+	{
+		train_fail(err, "out of memory for %d codes", n);
+		return NULL;
+	}
+	for (int i = 0; i < n; i++)
+		hamming_pack(logits + (size_t) i * bits, thresholds, bits, codes + i * bytes);
+	return codes;
+}
+
+CodeSet
+codes_set(const Dataset *ds, const uint8_t *codes, int bits)
+{
+	return (CodeSet){
+		.n = ds->n,
+		.bits = bits,
+		.codes = codes,
+		.labels = ds->labels,
+		.label_words = ds->label_words,
+	};
+}

@@ -1,0 +1,43 @@
+/*
+ * options.h
+ *	  Everything that decides what a training run does.
+ */
+#ifndef TRAIN_OPTIONS_H
+#define TRAIN_OPTIONS_H
+
+#include "training/loss/loss.h"
+#include "training/optim/optim.h"
+#include "training/run/augment.h"
+
+typedef struct TrainOptions
+{
+	char data[1024];   /* description, see dataset.h */
+	char loss[32];
+	LossOptions loss_options;
+	int bits;
+	int size;		   /* side of the network's input */
+	int channels[3];   /* of the network's blocks; 0: to be chosen */
+	int epochs;		   /* 0: to be chosen */
+	double minutes;	   /* time that choices should fit; 0: no limit */
+	int batch;
+	OptimOptions optim;
+	double rate;	   /* peak learning rate for a batch of 512 */
+	double bias_rate;  /* learning rate of batch-norm shifts, relative */
+	Schedule schedule;
+	AverageKind average;
+	double norm_momentum; /* weight of a new batch in running statistics */
+	AugmentOptions augment;
+	double holdout;	   /* share of pictures kept for judging */
+	uint64_t seed;
+} TrainOptions;
+
+extern void train_options_default(TrainOptions *options);
+
+/* As one JSON object (malloc'ed), and back; unknown members are an error. */
+extern char *train_options_write(const TrainOptions *options);
+extern bool train_options_read(TrainOptions *options, const char *json, TrainError *err);
+
+/* Check ranges; names the option as the command line does. */
+extern bool train_options_check(const TrainOptions *options, TrainError *err);
+
+#endif
