@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define FRACTION_BITS 30
 #define ONE ((int64_t) 1 << FRACTION_BITS)
 
@@ -197,36 +201,80 @@ resize_axis_free(ResizeAxis *axis)
 }
 
 /*
- * Turn rows of RGB into columns: line x of the tile holds the reds of its TILE_ROWS
- * rows, then the greens, then the blues, so that the horizontal pass is the same sum
- * of lines as the vertical one.
+ * Rows of RGB are turned into columns, so that the horizontal pass is the same sum of
+ * lines as the vertical one: line x of a tile holds the TILE_ROWS reds of column x,
+ * then the greens, then the blues.  Seen as bytes that is a plain transposition.
  */
+#if defined(__SSE2__)
+/* b = the first eight of a interleaved byte by byte with the last eight. */
+static inline void
+interleave_halves(const __m128i a[16], __m128i b[16])
+{
+#define INTERLEAVE(i)                                                                    \
+	b[2 * (i)] = _mm_unpacklo_epi8(a[i], a[(i) + 8]);                                    \
+	b[2 * (i) + 1] = _mm_unpackhi_epi8(a[i], a[(i) + 8])
+
+	INTERLEAVE(0);
+	INTERLEAVE(1);
+	INTERLEAVE(2);
+	INTERLEAVE(3);
+	INTERLEAVE(4);
+	INTERLEAVE(5);
+	INTERLEAVE(6);
+	INTERLEAVE(7);
+#undef INTERLEAVE
+}
+
+/* Four times over that is a transposition. */
+static void
+transpose_16x16(const uint8_t *src, size_t src_stride, uint8_t *dst, size_t dst_stride)
+{
+	__m128i a[16];
+	__m128i b[16];
+
+	for (int i = 0; i < 16; i++)
+		a[i] = _mm_loadu_si128((const __m128i *) (src + i * src_stride));
+	interleave_halves(a, b);
+	interleave_halves(b, a);
+	interleave_halves(a, b);
+	interleave_halves(b, a);
+	for (int i = 0; i < 16; i++)
+		_mm_storeu_si128((__m128i *) (dst + i * dst_stride), a[i]);
+}
+#else
+static void
+transpose_16x16(const uint8_t *src, size_t src_stride, uint8_t *dst, size_t dst_stride)
+{
+	for (int r = 0; r < 16; r++)
+		for (int c = 0; c < 16; c++)
+			dst[c * dst_stride + r] = src[r * src_stride + c];
+}
+#endif
+
+/* Byte by byte at the edges, where 16 x 16 bytes are not to be had. */
 static void
 transpose_in(const Image *img, int row, int rows, int col, int cols, uint8_t *tile)
 {
-	for (int r = 0; r < rows; r++)
-	{
-		const uint8_t *src = img->rgb + ((size_t) (row + r) * img->width + col) * 3;
-		uint8_t *dst = tile + r;
+	size_t stride = (size_t) img->width * 3;
+	const uint8_t *src = img->rgb + row * stride + (size_t) col * 3;
+	int bytes = cols * 3;
+	int done = 0;
 
-		for (int x = 0; x < cols; x++, src += 3, dst += TILE_LINE)
-		{
-			dst[0] = src[0];
-			dst[TILE_ROWS] = src[1];
-			dst[2 * TILE_ROWS] = src[2];
-		}
-	}
+	if (rows == TILE_ROWS)
+		for (; done + 16 <= bytes; done += 16)
+			transpose_16x16(src + done, stride, tile + (size_t) done * TILE_ROWS,
+							TILE_ROWS);
+	for (int r = 0; r < rows; r++)
+		for (int i = done; i < bytes; i++)
+			tile[(size_t) i * TILE_ROWS + r] = src[r * stride + i];
 }
 
+/* Back into rows of STRIP_LINE bytes. */
 static void
-transpose_out(const uint8_t *line, int rows, uint8_t *dst)
+transpose_out(const uint8_t *columns, uint8_t *rows)
 {
-	for (int r = 0; r < rows; r++, dst += STRIP_LINE)
-	{
-		dst[0] = line[r];
-		dst[1] = line[TILE_ROWS + r];
-		dst[2] = line[2 * TILE_ROWS + r];
-	}
+	for (int i = 0; i < STRIP_LINE; i += 16)
+		transpose_16x16(columns + i * TILE_ROWS, TILE_ROWS, rows + i, STRIP_LINE);
 }
 
 /* What resize_rgb() works with: columns col .. col + cols - 1 of the result. */
@@ -241,7 +289,7 @@ typedef struct Strip
 	int row; /* input rows that the vertical pass needs */
 	int rows;
 	uint8_t *tile;	/* TILE_LINE bytes for each input column */
-	uint8_t *lines; /* STRIP_LINE bytes for each of the rows */
+	uint8_t *lines; /* STRIP_LINE bytes for each of the rows, whole tiles of them */
 } Strip;
 
 /* The inputs that positions from .. to - 1 of an axis read. */
@@ -265,6 +313,7 @@ axis_span(const ResizeAxis *axis, int from, int to, int *start, int *length)
 static void
 horizontal_pass(const Strip *s)
 {
+	uint8_t columns[STRIP_COLS * TILE_LINE] = {0};
 	int source;
 	int width;
 
@@ -272,18 +321,17 @@ horizontal_pass(const Strip *s)
 	for (int r = 0; r < s->rows; r += TILE_ROWS)
 	{
 		int rows = s->rows - r < TILE_ROWS ? s->rows - r : TILE_ROWS;
-		uint8_t *dst = s->lines + (size_t) r * STRIP_LINE;
 
 		transpose_in(s->img, s->row + r, rows, source, width, s->tile);
-		for (int c = s->col; c < s->col + s->cols; c++, dst += 3)
+		for (int i = 0; i < s->cols; i++)
 		{
-			uint8_t line[TILE_LINE];
+			int c = s->col + i;
 
 			s->sum_lines(s->tile + (size_t) (s->x->start[c] - source) * TILE_LINE,
 						 TILE_LINE, s->x->weights + (size_t) c * s->x->max_length,
-						 s->x->length[c], line, TILE_LINE);
-			transpose_out(line, rows, dst);
+						 s->x->length[c], columns + i * TILE_LINE, TILE_LINE);
 		}
+		transpose_out(columns, s->lines + (size_t) r * STRIP_LINE);
 	}
 }
 
@@ -319,7 +367,7 @@ resize_rgb(const Image *img, const ResizeAxis *x, const ResizeAxis *y, SumLines 
 	axis_span(y, 0, y->count, &s.row, &s.rows);
 	/* Zeroed: the last lanes of a short tile or strip are summed and thrown away. */
 	s.tile = calloc((size_t) width, TILE_LINE);
-	s.lines = calloc((size_t) s.rows, STRIP_LINE);
+	s.lines = calloc((size_t) s.rows + TILE_ROWS - 1, STRIP_LINE);
 	if (s.tile != NULL && s.lines != NULL)
 	{
 		for (s.col = 0; s.col < x->count; s.col += STRIP_COLS)
