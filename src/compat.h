@@ -23,10 +23,10 @@
 #endif
 
 #if PG_VERSION_NUM >= 140000
-#define compat_is_pseudo_constant_for_index(root, expr, index) \
+#define compat_is_pseudo_constant_for_index(root, expr, index)                           \
 	is_pseudo_constant_for_index(root, expr, index)
 #else
-#define compat_is_pseudo_constant_for_index(root, expr, index) \
+#define compat_is_pseudo_constant_for_index(root, expr, index)                           \
 	is_pseudo_constant_for_index(expr, index)
 #endif
 
@@ -38,6 +38,33 @@
 #define compat_vacuum_delay_point() vacuum_delay_point(false)
 #else
 #define compat_vacuum_delay_point() vacuum_delay_point()
+#endif
+
+/* 14 tells an index's insert whether the indexed value changed. */
+#if PG_VERSION_NUM >= 140000
+#define COMPAT_INDEX_UNCHANGED bool unchanged,
+#else
+#define COMPAT_INDEX_UNCHANGED
+#endif
+
+/* 16 has one function for the owner of any object. */
+#if PG_VERSION_NUM >= 160000
+#define compat_relation_ownercheck(relid, roleid)                                        \
+	object_ownercheck(RelationRelationId, relid, roleid)
+#else
+#define compat_relation_ownercheck(relid, roleid) pg_class_ownercheck(relid, roleid)
+#endif
+
+/* 18 counts index searches where EXPLAIN finds them. */
+#if PG_VERSION_NUM >= 180000
+#define compat_count_search(scan)                                                        \
+	do                                                                                   \
+	{                                                                                    \
+		if ((scan)->instrument)                                                          \
+			(scan)->instrument->nsearches++;                                             \
+	} while (0)
+#else
+#define compat_count_search(scan) ((void) 0)
 #endif
 
 #endif

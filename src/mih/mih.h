@@ -1,0 +1,346 @@
+/*
+ * mih.h
+ *	  Private header of the index access method mih: exact search in Hamming
+ *	  space.  README.md in this folder explains format, algorithm and locks.
+ *
+ * An index is a metapage (block 0) and parts.  A part is a set of pages that
+ * carry its id: a list (pages chained, entries in order of arrival: pending
+ * codes, or the TIDs of NULLs) or a segment (sorted, packed, immutable but for
+ * the deletions of VACUUM).
+ *
+ *	 any page
+ *	 +------------+-----------------------------------------+--------------+
+ *	 | PageHeader | contents by kind              (hole)    | MihPageTail  |
+ *	 +------------+-----------------------------------------+--------------+
+ *	 0            24                                        BLCKSZ-16   BLCKSZ
+ *
+ *	 entry page (MIH_PAGE_ENTRIES, MIH_PAGE_LIST)
+ *	 +----+-----------------+---------------+ - - - - +----------------+----+
+ *	 | .. | code 0, 1, 2 .. | ends (runs)   |  hole   | .. TID 1, TID 0|tail|
+ *	 +----+-----------------+---------------+ - - - - +----------------+----+
+ *	      64                                pd_lower  pd_upper         pd_special
+ *
+ *	 Without MIH_RUNS code i has TID i.  With MIH_RUNS the codes are distinct,
+ *	 and the TIDs of code i are ends[i - 1] .. ends[i] - 1.
+ */
+#ifndef MIH_H
+#define MIH_H
+
+#include "compat.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/generic_xlog.h"
+#include "access/itup.h"
+#include "nodes/execnodes.h"
+#include "nodes/tidbitmap.h"
+#include "storage/bufmgr.h"
+#include "storage/buffile.h"
+#include "utils/rel.h"
+
+#include "hamming/hamming.h"
+#include "hashcode/hashcode.h"
+
+#if BLCKSZ < 8192
+#error "mih needs blocks of at least 8 kB"
+#endif
+
+#define MIH_MAGIC 0x4D494831 /* "MIH1" */
+#define MIH_VERSION 1		 /* of the on-disk format */
+#define MIH_META_BLKNO 0
+#define MIH_PAGE_ID 0xFF9D	   /* last two bytes of every page, for pg_filedump */
+#define MIH_CODES_OFFSET 64	   /* codes begin on a cache line */
+#define MIH_MAX_PARTS 96	   /* slots in the metapage */
+#define MIH_MAX_CHUNKS 16	   /* chunk tables of a segment */
+#define MIH_KEY_BITS 32		   /* leading bits of a chunk that order and find pages */
+#define MIH_MAX_PERM_BITS 2048 /* longer codes keep their order of bits */
+#define MIH_HIST_BINS 64	   /* of the sampled distances in the metapage */
+
+#define MIH_STRATEGY_WITHIN 1	/* hashcode <@ hashball, search */
+#define MIH_STRATEGY_DISTANCE 2 /* hashcode <~> hashcode, order */
+
+#define MIH_DEFAULT_PENDING_PAGES 64
+#define MIH_MERGE_FACTOR 4 /* so many segments of one size class become one */
+
+/* Kinds of pages. */
+#define MIH_PAGE_META 1
+#define MIH_PAGE_FREE 2
+#define MIH_PAGE_LIST 3		 /* of a list */
+#define MIH_PAGE_ROOT 4		 /* head of a segment */
+#define MIH_PAGE_DIRECTORY 5 /* of one chunk table */
+#define MIH_PAGE_ENTRIES 6	 /* of one chunk table */
+
+/* Flags of a page. */
+#define MIH_RUNS 0x01 /* each code once, with a run of TIDs */
+
+/* The last 16 bytes of a page. */
+typedef struct MihPageTail
+{
+	uint32 part;	  /* id of the part that owns the page, 0: none */
+	BlockNumber next; /* next page of the list or directory, or Invalid */
+	uint16 ncodes;	  /* codes on the page, or directory entries */
+	uint16 ntids;	  /* TIDs on the page */
+	uint8 kind;		  /* MIH_PAGE_x */
+	uint8 flags;	  /* MIH_RUNS */
+	uint16 page_id;	  /* MIH_PAGE_ID */
+} MihPageTail;
+
+#define MihTail(page) ((MihPageTail *) PageGetSpecialPointer(page))
+#define MihPageCapacity (BLCKSZ - MIH_CODES_OFFSET - (int) MAXALIGN(sizeof(MihPageTail)))
+#define MihMaxTidsPerPage ((int) (MihPageCapacity / sizeof(ItemPointerData)))
+
+/* What a part is at present. */
+#define MIH_PART_UNUSED 0
+#define MIH_PART_PENDING 1		/* list of codes, grows at its tail; at most one */
+#define MIH_PART_SEALED 2		/* list of codes, grows no more, to be flushed */
+#define MIH_PART_NULLS 3		/* list of TIDs of NULLs, grows; at most one */
+#define MIH_PART_SEALED_NULLS 4 /* list of TIDs of NULLs, grows no more */
+#define MIH_PART_SEGMENT 5
+#define MIH_PART_DEAD 6 /* replaced; pages wait for the last scan to leave */
+
+typedef struct MihPart
+{
+	uint32 id;		  /* stamped on its pages, never used again */
+	uint16 kind;	  /* MIH_PART_x */
+	uint16 ntables;	  /* segment: chunk tables */
+	BlockNumber head; /* first page of the list, root of the segment */
+	BlockNumber tail; /* list: its last page */
+	uint32 npages;	  /* list: pages; segment: entry pages of one table, at birth */
+	uint32 unused;
+	uint64 nentries; /* segment: as of its birth or the last VACUUM; list: as of the
+						last VACUUM */
+} MihPart;
+
+/* A VACUUM has begun to delete and not ended: tables of a segment may differ. */
+#define MIH_VACUUMING 0x01
+
+typedef struct MihMeta
+{
+	uint32 magic;				/* MIH_MAGIC */
+	uint32 version;				/* MIH_VERSION */
+	uint16 nbits;				/* length of every code, 0: no code seen yet */
+	uint16 flags;				/* MIH_VACUUMING */
+	uint32 next_id;				/* id for the next part */
+	uint64 identity;			/* random, tells this file from any other */
+	uint32 hist_pairs;			/* pairs of codes in hist, 0: no sample */
+	uint32 hist[MIH_HIST_BINS]; /* distances of sampled pairs, in bins of
+								   ceil((nbits + 1) / MIH_HIST_BINS) */
+	MihPart parts[MIH_MAX_PARTS];
+} MihMeta;
+
+#define MihPageGetMeta(page) ((MihMeta *) PageGetContents(page))
+
+/* How the bits of a code are cut into chunks. */
+typedef struct MihLayout
+{
+	uint16 nbits;
+	uint16 nchunks;					  /* 1 .. MIH_MAX_CHUNKS */
+	uint16 nperm;					  /* nbits, or 0: bits keep their order */
+	uint16 start[MIH_MAX_CHUNKS + 1]; /* chunk j: stored bits start[j] .. start[j+1]-1 */
+	uint16 perm[MIH_MAX_PERM_BITS];	  /* stored bit i is bit perm[i] of the code */
+} MihLayout;
+
+/* Contents of a segment's root page. */
+typedef struct MihRoot
+{
+	uint64 nentries; /* at birth */
+	uint16 ntables;	 /* chunk tables stored: 1 or layout.nchunks */
+	uint16 unused[3];
+	uint32 npages[MIH_MAX_CHUNKS];	 /* entry pages by table */
+	BlockNumber dir[MIH_MAX_CHUNKS]; /* first directory page by table */
+	MihLayout layout;
+} MihRoot;
+
+#define MihPageGetRoot(page) ((MihRoot *) PageGetContents(page))
+
+/* One entry of a directory: an entry page and the range of its keys. */
+typedef struct MihDirEntry
+{
+	uint32 first;
+	uint32 last;
+	BlockNumber block;
+} MihDirEntry;
+
+#define MihPageGetDir(page) ((MihDirEntry *) PageGetContents(page))
+#define MihDirPerPage                                                                    \
+	((int) ((BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - MAXALIGN(sizeof(MihPageTail))) /  \
+			sizeof(MihDirEntry)))
+
+StaticAssertDecl(sizeof(MihPageTail) == 16, "tail of a page is 16 bytes");
+StaticAssertDecl(sizeof(MihMeta) + SizeOfPageHeaderData + 24 <= BLCKSZ,
+				 "metapage fits a block");
+StaticAssertDecl(sizeof(MihRoot) + SizeOfPageHeaderData + 24 <= BLCKSZ,
+				 "root fits a block");
+
+typedef struct MihOptions
+{
+	int32 vl_len_;	   /* varlena header */
+	int chunks;		   /* 0: choose */
+	int pending_pages; /* an inserter flushes past so many */
+} MihOptions;
+
+/* A segment as a backend knows it. */
+typedef struct MihSegment
+{
+	uint32 id;
+	MihRoot root;
+	MihDirEntry *dir[MIH_MAX_CHUNKS]; /* loaded when first asked for */
+} MihSegment;
+
+/* The entries of a page, to be read in place. */
+typedef struct MihEntries
+{
+	int ncodes;
+	int ntids;
+	const uint8 *codes;			/* ncodes packed codes */
+	const uint16 *ends;			/* by code, or NULL: code i has TID i */
+	const ItemPointerData *top; /* TID i is top[-1 - i] */
+} MihEntries;
+
+/* Walks the entry pages of a list, or of one table of a segment. */
+typedef struct MihCursor
+{
+	Relation index;
+	MihPart part;
+	MihSegment *segment; /* NULL: a list */
+	int table;
+	int lockmode;
+	BufferAccessStrategy strategy;
+	uint32 page;	  /* segment: next entry of the directory */
+	BlockNumber next; /* list: next page */
+} MihCursor;
+
+/* Yields codes (bits in the column's order) and TIDs, as often as rewound. */
+typedef struct MihSource MihSource;
+struct MihSource
+{
+	void (*rewind)(MihSource *source);
+	bool (*next)(MihSource *source, uint8 *code, ItemPointer tid);
+};
+
+typedef struct MihSort MihSort;
+typedef struct MihPacker MihPacker;
+
+/* mih.c */
+extern int mih_pending_limit(Relation index);
+extern int mih_chunks_option(Relation index);
+extern bytea *mihoptions(Datum reloptions, bool validate);
+
+/* mihpage.c */
+extern void mih_init_page(Page page, int kind, uint32 part);
+extern void mih_corrupt(Relation index, BlockNumber block, const char *what)
+	pg_attribute_noreturn();
+extern void mih_check_page(Relation index, Buffer buf);
+extern Buffer mih_read_page(Relation index, BlockNumber block, uint32 part, int kind,
+							int lockmode, BufferAccessStrategy strategy);
+extern Buffer mih_new_page(Relation index);
+extern void mih_return_page(Relation index, Buffer buf);
+extern void mih_free_page(Relation index, BlockNumber block, uint32 part);
+extern void mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries);
+extern void mih_run(Relation index, Buffer buf, const MihEntries *entries, int i,
+					int *from, int *to);
+extern bool mih_list_has_room(Page page, int nbytes);
+extern void mih_list_add(Page page, const uint8 *code, int nbytes, ItemPointer tid);
+
+/* mihpack.c */
+extern MihPacker *mih_packer_make(int nbytes);
+extern bool mih_packer_add(MihPacker *packer, const uint8 *code, ItemPointer tid);
+extern bool mih_packer_empty(const MihPacker *packer);
+extern int mih_packer_page(MihPacker *packer, Page page, int kind, uint32 part);
+
+/* mihmeta.c */
+extern Buffer mih_read_meta(Relation index, int lockmode);
+extern void mih_init_meta(Page page, int nbits);
+extern void mih_copy_meta(Relation index, MihMeta *meta);
+extern int mih_find_part(const MihMeta *meta, int kind);
+extern MihPart *mih_add_part(MihMeta *meta);
+extern int mih_free_slots(const MihMeta *meta);
+extern int mih_column_bits(Relation index);
+extern void mih_wrong_length(Relation index, int got, int expected)
+	pg_attribute_noreturn();
+extern void mih_lock_maintenance(Relation index);
+extern bool mih_try_lock_maintenance(Relation index);
+extern void mih_unlock_maintenance(Relation index);
+
+/* mihlayout.c */
+extern void mih_choose_layout(MihLayout *layout, int *ntables, int nbits, int chunks,
+							  double nentries, const uint8 *sample, int nsample);
+extern void mih_to_stored(const MihLayout *layout, const uint8 *code, uint8 *stored);
+extern void mih_from_stored(const MihLayout *layout, const uint8 *stored, uint8 *code);
+extern int mih_key_bits(const MihLayout *layout, int chunk);
+extern uint32 mih_key(const MihLayout *layout, int chunk, const uint8 *stored);
+extern int mih_bit_distance(const uint8 *a, const uint8 *b, int from, int to);
+extern void mih_sample_histogram(const uint8 *sample, int nsample, int nbits,
+								 MihMeta *meta);
+
+/* mihsort.c */
+extern MihSort *mih_sort_begin(int width, Size memory);
+extern void mih_sort_put(MihSort *sort, const uint8 *record);
+extern void mih_sort_finish(MihSort *sort);
+extern const uint8 *mih_sort_next(MihSort *sort);
+extern void mih_sort_end(MihSort *sort);
+
+/* mihsegment.c */
+extern MihSegment *mih_segment_open(Relation index, const MihPart *part);
+extern const MihDirEntry *mih_segment_dir(Relation index, MihSegment *segment, int table);
+extern BlockNumber mih_put_page(Relation index, Page image, bool building);
+extern MihPart mih_write_segment(Relation index, uint32 id, MihSource *source,
+								 double nentries, int nbits, const uint8 *sample,
+								 int nsample, bool building);
+
+/* mihsource.c */
+extern void mih_cursor_begin(MihCursor *cursor, Relation index, const MihPart *part,
+							 MihSegment *segment, int table, int lockmode,
+							 BufferAccessStrategy strategy);
+extern Buffer mih_cursor_next(MihCursor *cursor);
+extern MihSource *mih_parts_source(Relation index, int nbits, const MihPart *parts,
+								   int nparts);
+extern int mih_sample_source(MihSource *source, int nbytes, uint8 *sample, int max,
+							 double *nentries);
+
+/* mihbuild.c */
+extern IndexBuildResult *mihbuild(Relation heap, Relation index, IndexInfo *info);
+extern void mihbuildempty(Relation index);
+extern char *mihbuildphasename(int64 phase);
+
+/* mihinsert.c */
+extern bool mihinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+					  Relation heap, IndexUniqueCheck check,
+					  COMPAT_INDEX_UNCHANGED IndexInfo *info);
+
+/* mihflush.c */
+extern int64 mih_flush_pending(Relation index);
+extern void mih_merge_segments(Relation index, bool vacuum);
+extern void mih_compact_nulls(Relation index);
+extern void mih_free_dead(Relation index);
+
+/* mihstats.c */
+extern Relation mih_open_index(Oid oid, LOCKMODE lockmode, bool owner);
+
+/* mihvacuum.c */
+extern IndexBulkDeleteResult *mihbulkdelete(IndexVacuumInfo *info,
+											IndexBulkDeleteResult *stats,
+											IndexBulkDeleteCallback callback,
+											void *state);
+extern IndexBulkDeleteResult *mihvacuumcleanup(IndexVacuumInfo *info,
+											   IndexBulkDeleteResult *stats);
+
+/* mihscan.c */
+extern IndexScanDesc mihbeginscan(Relation index, int nkeys, int norderbys);
+extern void mihrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+					  int norderbys);
+extern bool mihgettuple(IndexScanDesc scan, ScanDirection dir);
+extern int64 mihgetbitmap(IndexScanDesc scan, TIDBitmap *tbm);
+extern void mihendscan(IndexScanDesc scan);
+
+/* mihcost.c */
+extern void mihcostestimate(struct PlannerInfo *root, struct IndexPath *path,
+							double loop_count, Cost *startup, Cost *total,
+							Selectivity *selectivity, double *correlation, double *pages);
+
+/* mihvalidate.c */
+extern bool mihvalidate(Oid opclass);
+extern bool mihproperty(Oid index_oid, int attno, IndexAMProperty prop,
+						const char *propname, bool *res, bool *isnull);
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * mihcost.c
+ *	  What a scan will cost, from the metapage's histogram of distances.
+ *
+ * A k-NN scan is priced for the radius that its LIMIT needs: the results
+ * expected within radius r are the rows times the share of sampled pairs within
+ * r.  The pages of a walk to r are counted as the scan's own walk would meet
+ * them on keys spread evenly, and bounded by a pass over everything.
+ */
+#include "mih/mih.h"
+
+#include <math.h>
+
+#include "access/genam.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
+#include "utils/selfuncs.h"
+#include "utils/spccache.h"
+
+#define KERNEL_COST 0.02 /* comparing one packed code, in units of cpu_operator_cost */
+#define WALK_REPEAT 1.5	 /* steps of a walk look again at pages of earlier steps */
+
+/* The index as the cost model sees it. */
+typedef struct Shape
+{
+	MihMeta meta;
+	double entries;	   /* rows */
+	double pass_pages; /* a pass over everything */
+	double parts;	   /* live parts */
+} Shape;
+
+static void
+read_shape(Oid oid, double tuples, Shape *shape)
+{
+	Relation index = index_open(oid, NoLock);
+
+	mih_copy_meta(index, &shape->meta);
+	index_close(index, NoLock);
+	shape->entries = Max(tuples, 1);
+	shape->pass_pages = 0;
+	shape->parts = 0;
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+	{
+		const MihPart *part = &shape->meta.parts[i];
+
+		if (part->kind == MIH_PART_UNUSED || part->kind == MIH_PART_DEAD)
+			continue;
+		shape->parts++;
+		shape->pass_pages += part->npages;
+	}
+}
+
+/* Share of the rows expected within a radius of a query that resembles a row. */
+static double
+share_within(const MihMeta *meta, int radius)
+{
+	int width = (meta->nbits + MIH_HIST_BINS) / MIH_HIST_BINS;
+	double n = 0;
+
+	if (meta->hist_pairs == 0 || radius >= meta->nbits)
+		return 1;
+	for (int bin = 0; bin <= radius / width && bin < MIH_HIST_BINS; bin++)
+		n += meta->hist[bin];
+	return n / meta->hist_pairs;
+}
+
+/* The smallest radius expected to hold k rows. */
+static int
+radius_for(const Shape *shape, double k)
+{
+	int radius = 0;
+
+	while (radius < shape->meta.nbits &&
+		   share_within(&shape->meta, radius) * shape->entries < k)
+		radius++;
+	return radius;
+}
+
+/* Pages of one table of npages pages whose keys lie within budget flips. */
+static double
+table_pages(double npages, int budget)
+{
+	double bits = npages > 1 ? log2(npages) : 0;
+	double term = 1;
+	double sum = 1;
+
+	if (budget < 0)
+		return 0;
+	for (int i = 1; i <= budget && i <= bits; i++)
+	{
+		term *= (bits - i + 1) / i;
+		sum += term;
+	}
+	return budget >= bits ? npages : Min(sum, npages);
+}
+
+/* Pages that a scan to this radius reads; *walked says whether it is a walk. */
+static double
+scan_pages(const Shape *shape, int radius, bool *walked)
+{
+	double pages = 0;
+	double lists = 0;
+
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+	{
+		const MihPart *part = &shape->meta.parts[i];
+
+		if (part->kind == MIH_PART_SEGMENT)
+			for (int j = 0; j < part->ntables; j++)
+				pages += WALK_REPEAT *
+						 table_pages(part->npages,
+									 radius < j ? -1 : (radius - j) / part->ntables);
+		else if (part->kind != MIH_PART_UNUSED && part->kind != MIH_PART_DEAD)
+			lists += part->npages;
+	}
+	*walked = pages + lists < shape->pass_pages;
+	return *walked ? pages + lists : shape->pass_pages;
+}
+
+/* The smallest constant radius among the index conditions, or -1. */
+static int
+constant_radius(IndexPath *path)
+{
+	int radius = -1;
+	ListCell *lc;
+
+	foreach (lc, path->indexclauses)
+	{
+		IndexClause *clause = lfirst_node(IndexClause, lc);
+		ListCell *lq;
+
+		foreach (lq, clause->indexquals)
+		{
+			Expr *qual = lfirst_node(RestrictInfo, lq)->clause;
+			Node *arg = IsA(qual, OpExpr) && list_length(((OpExpr *) qual)->args) == 2
+							? (Node *) lsecond(((OpExpr *) qual)->args)
+							: NULL;
+
+			if (arg && IsA(arg, Const) && !((Const *) arg)->constisnull)
+			{
+				int r = DatumGetHashBallP(((Const *) arg)->constvalue)->radius;
+
+				radius = radius < 0 ? r : Min(radius, r);
+			}
+		}
+	}
+	return radius;
+}
+
+/* Rows that the scan must yield before the query has what it wants. */
+static double
+rows_wanted(PlannerInfo *root, IndexPath *path, double matching)
+{
+	RelOptInfo *rel = path->indexinfo->rel;
+	double kept = rel->tuples > 0 ? rel->rows / rel->tuples : 1;
+
+	if (root->limit_tuples <= 0 || root->limit_tuples >= matching)
+		return matching;
+	/* A filter above the scan makes it go on for longer. */
+	return Min(matching, root->limit_tuples / Max(kept, 1e-9));
+}
+
+void
+mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
+				Cost *total, Selectivity *selectivity, double *correlation, double *pages)
+{
+	GenericCosts generic = {0};
+	Shape shape;
+	double random_cost, seq_cost;
+	double matching, wanted, visited;
+	double base;
+	bool walked;
+	int radius;
+
+	genericcostestimate(root, path, loop_count, &generic);
+	read_shape(path->indexinfo->indexoid, path->indexinfo->tuples, &shape);
+	get_tablespace_page_costs(path->indexinfo->reltablespace, &random_cost, &seq_cost);
+
+	matching = Max(1, generic.indexSelectivity * shape.entries);
+	radius = constant_radius(path);
+	wanted = matching;
+	if (path->indexorderbys != NIL)
+	{
+		wanted = rows_wanted(root, path, matching);
+		if (radius < 0)
+			radius = shape.meta.nbits;
+		if (wanted < matching)
+			radius = Min(radius, radius_for(&shape, wanted));
+	}
+	else if (radius < 0)
+		radius = path->indexclauses ? radius_for(&shape, matching) : shape.meta.nbits;
+	visited = scan_pages(&shape, radius, &walked);
+
+	/* Metapage, and root and directory of each part. */
+	base = (1 + 2 * shape.parts) * random_cost / Max(loop_count, 1);
+	/* Pages stay cached from one loop to the next. */
+	*startup = base + visited * (walked ? random_cost : seq_cost) / Max(loop_count, 1) +
+			   visited / Max(shape.pass_pages, 1) * shape.entries * KERNEL_COST *
+				   cpu_operator_cost +
+			   visited * cpu_operator_cost * 20;
+	*total = *startup + matching * cpu_index_tuple_cost;
+	if (path->indexorderbys != NIL)
+	{
+		bool ignored;
+		double all = scan_pages(&shape, shape.meta.nbits, &ignored);
+
+		/* All rows: passes over everything, and sorting what they find. */
+		*total += all * seq_cost / Max(loop_count, 1) +
+				  matching * 2 * cpu_operator_cost * log2(Max(matching, 2));
+	}
+	*selectivity = generic.indexSelectivity;
+	*correlation = 0;
+	*pages = visited;
+}

@@ -1,0 +1,428 @@
+/*
+ * mihflush.c
+ *	  Flush: the pending list becomes a segment.  Merge: segments become one.
+ *
+ * Everything here runs under the maintenance lock.  A rearrangement writes new
+ * pages under a new id, which no scan knows, and then changes the metapage in
+ * one record: the new part appears and the old ones are dead.  Dead parts are
+ * freed once no scan has their head pinned.
+ */
+#include "mih/mih.h"
+
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "storage/indexfsm.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+#define SAMPLE_CODES 1024
+#define RESERVED_SLOTS 3	/* for the lists that inserters start, and a segment */
+#define INSERTER_PAGES 4096 /* an inserter merges no more than so many pages, */
+#define MANY_SEGMENTS 32	/* unless there are more segments than this */
+
+/*
+ * Seal the list of the given kind and reserve an id for what replaces it: one
+ * record.  Inserters start a new list.
+ */
+static uint32
+seal(Relation index, int kind, int sealed_kind)
+{
+	Buffer buf = mih_read_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	GenericXLogState *xlog = GenericXLogStart(index);
+	MihMeta *meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
+	int i = kind == MIH_PART_UNUSED ? -1 : mih_find_part(meta, kind);
+	uint32 id = meta->next_id++;
+
+	if (i >= 0)
+		meta->parts[i].kind = sealed_kind;
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buf);
+	return id;
+}
+
+/*
+ * One record: parts become dead, and added (if it has entries) takes their
+ * place.  histogram, if not NULL, replaces the metapage's.
+ */
+static void
+replace_parts(Relation index, const MihPart *parts, int nparts, const MihPart *added,
+			  const MihMeta *histogram)
+{
+	Buffer buf = mih_read_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	GenericXLogState *xlog = GenericXLogStart(index);
+	MihMeta *meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
+
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+		for (int k = 0; k < nparts; k++)
+			if (meta->parts[i].kind != MIH_PART_UNUSED &&
+				meta->parts[i].id == parts[k].id)
+				meta->parts[i].kind = MIH_PART_DEAD;
+	if (added->nentries > 0)
+		*mih_add_part(meta) = *added;
+	if (histogram)
+	{
+		meta->hist_pairs = histogram->hist_pairs;
+		memcpy(meta->hist, histogram->hist, sizeof(meta->hist));
+	}
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buf);
+}
+
+/* Parts of a kind, copied out of the metapage. */
+static int
+collect(const MihMeta *meta, int kind, MihPart *parts)
+{
+	int n = 0;
+
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+		if (meta->parts[i].kind == kind)
+			parts[n++] = meta->parts[i];
+	return n;
+}
+
+/* Whether parts can be added; frees dead ones if that takes it. */
+static bool
+have_slots(Relation index, MihMeta *meta)
+{
+	mih_copy_meta(index, meta);
+	if (mih_free_slots(meta) > RESERVED_SLOTS)
+		return true;
+	mih_free_dead(index);
+	mih_copy_meta(index, meta);
+	return mih_free_slots(meta) > RESERVED_SLOTS;
+}
+
+/*
+ * Write the entries of parts as one segment with the given id and put it in
+ * their place.  Returns the number of entries.
+ */
+static int64
+rewrite_parts(Relation index, const MihMeta *meta, uint32 id, const MihPart *parts,
+			  int nparts)
+{
+	int nbytes = hamming_bytes(meta->nbits);
+	MihSource *source = mih_parts_source(index, meta->nbits, parts, nparts);
+	uint8 *sample = palloc(SAMPLE_CODES * nbytes);
+	MihPart added = {0};
+	MihMeta histogram;
+	double nentries;
+	double total = 0;
+	int nsample = mih_sample_source(source, nbytes, sample, SAMPLE_CODES, &nentries);
+	bool resample;
+
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+		if (meta->parts[i].kind == MIH_PART_SEGMENT)
+			total += meta->parts[i].nentries;
+	/* A sample of a small part of the table would say little about it. */
+	resample = nentries * 2 >= total || meta->hist_pairs == 0;
+	if (resample)
+		mih_sample_histogram(sample, nsample, meta->nbits, &histogram);
+	if (nentries > 0)
+		added = mih_write_segment(index, id, source, nentries, meta->nbits, sample,
+								  nsample, false);
+	replace_parts(index, parts, nparts, &added,
+				  resample && nsample > 1 ? &histogram : NULL);
+	return (int64) nentries;
+}
+
+/*
+ * Turn the pending entries into a segment; returns how many there were.  The
+ * caller holds the maintenance lock.
+ */
+int64
+mih_flush_pending(Relation index)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih flush", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MihMeta meta;
+	MihPart parts[MIH_MAX_PARTS];
+	int64 moved = 0;
+	int nparts;
+
+	if (have_slots(index, &meta) && (mih_find_part(&meta, MIH_PART_PENDING) >= 0 ||
+									 mih_find_part(&meta, MIH_PART_SEALED) >= 0))
+	{
+		uint32 id = seal(index, MIH_PART_PENDING, MIH_PART_SEALED);
+
+		mih_copy_meta(index, &meta);
+		nparts = collect(&meta, MIH_PART_SEALED, parts);
+		moved = rewrite_parts(index, &meta, id, parts, nparts);
+		mih_free_dead(index);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return moved;
+}
+
+/* Size class of a segment: segments of one class differ less than fourfold. */
+static int
+size_class(const MihPart *part)
+{
+	int c = 0;
+
+	for (uint32 n = part->npages; n >= MIH_MERGE_FACTOR; n /= MIH_MERGE_FACTOR)
+		c++;
+	return c;
+}
+
+/* Whether VACUUM has thinned the segment so far that it is worth rewriting. */
+static bool
+is_thin(Relation index, const MihPart *part)
+{
+	MihSegment *segment = mih_segment_open(index, part);
+	bool thin = part->nentries * 3 < segment->root.nentries * 2;
+
+	pfree(segment);
+	return thin;
+}
+
+/*
+ * Choose segments to merge: the smallest class that has MIH_MERGE_FACTOR
+ * segments or more, with all smaller ones; else, for VACUUM, one thin segment.
+ */
+static int
+choose_merge(Relation index, const MihMeta *meta, bool vacuum, MihPart *chosen)
+{
+	MihPart segments[MIH_MAX_PARTS];
+	int nsegments = collect(meta, MIH_PART_SEGMENT, segments);
+
+	for (int c = 0; c < 32; c++)
+	{
+		int in_class = 0;
+		uint64 pages = 0;
+		int n = 0;
+
+		for (int i = 0; i < nsegments; i++)
+			if (size_class(&segments[i]) <= c)
+			{
+				in_class += size_class(&segments[i]) == c;
+				pages += segments[i].npages;
+				chosen[n++] = segments[i];
+			}
+		if (in_class >= MIH_MERGE_FACTOR &&
+			(vacuum || pages <= INSERTER_PAGES || nsegments > MANY_SEGMENTS))
+			return n;
+	}
+	for (int i = 0; vacuum && i < nsegments; i++)
+		if (is_thin(index, &segments[i]))
+		{
+			chosen[0] = segments[i];
+			return 1;
+		}
+	return 0;
+}
+
+/* Merge segments until there is nothing to gain.  Under the maintenance lock. */
+void
+mih_merge_segments(Relation index, bool vacuum)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih merge", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MihMeta meta;
+	MihPart parts[MIH_MAX_PARTS];
+	int nparts;
+
+	while (have_slots(index, &meta) &&
+		   (nparts = choose_merge(index, &meta, vacuum, parts)) > 0)
+	{
+		uint32 id = seal(index, MIH_PART_UNUSED, 0);
+
+		rewrite_parts(index, &meta, id, parts, nparts);
+		mih_free_dead(index);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Write the TIDs of source as a list, back to front. */
+static MihPart
+write_nulls(Relation index, uint32 id, MihSource *source)
+{
+	MihPacker *packer = mih_packer_make(0);
+	PGAlignedBlock image;
+	MihPart part = {.id = id, .kind = MIH_PART_SEALED_NULLS, .head = InvalidBlockNumber};
+	ItemPointerData tid;
+	bool more;
+
+	source->rewind(source);
+	do
+	{
+		more = source->next(source, NULL, &tid);
+		if (more && mih_packer_add(packer, NULL, &tid))
+			continue;
+		if (mih_packer_empty(packer))
+			break;
+		part.nentries += mih_packer_page(packer, (Page) image.data, MIH_PAGE_LIST, id);
+		MihTail((Page) image.data)->next = part.head;
+		part.head = mih_put_page(index, (Page) image.data, false);
+		if (part.npages++ == 0)
+			part.tail = part.head;
+		if (more)
+			mih_packer_add(packer, NULL, &tid);
+	} while (more);
+	return part;
+}
+
+/* Rewrite the lists of NULLs if deletions left them half empty. */
+void
+mih_compact_nulls(Relation index)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih nulls", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MihMeta meta;
+	MihPart parts[MIH_MAX_PARTS];
+	uint64 pages = 0;
+	uint64 entries = 0;
+	int nlists = 0;
+
+	if (have_slots(index, &meta))
+		for (int i = 0; i < MIH_MAX_PARTS; i++)
+		{
+			MihPart *part = &meta.parts[i];
+			MihCursor cursor;
+			Buffer buf;
+
+			if (part->kind != MIH_PART_NULLS && part->kind != MIH_PART_SEALED_NULLS)
+				continue;
+			nlists++;
+			mih_cursor_begin(&cursor, index, part, NULL, 0, BUFFER_LOCK_SHARE, NULL);
+			while ((buf = mih_cursor_next(&cursor)) != InvalidBuffer)
+			{
+				pages++;
+				entries += MihTail(BufferGetPage(buf))->ntids;
+				UnlockReleaseBuffer(buf);
+			}
+		}
+	if (nlists > 2 || (pages > 1 && entries * 2 < pages * (uint64) MihMaxTidsPerPage))
+	{
+		uint32 id = seal(index, MIH_PART_NULLS, MIH_PART_SEALED_NULLS);
+		MihPart added;
+		int nparts;
+
+		mih_copy_meta(index, &meta);
+		nparts = collect(&meta, MIH_PART_SEALED_NULLS, parts);
+		added = write_nulls(index, id, mih_parts_source(index, 0, parts, nparts));
+		replace_parts(index, parts, nparts, &added, NULL);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Free the pages of a segment: entries, then directories, then the root. */
+static void
+free_segment(Relation index, const MihPart *part)
+{
+	MihSegment *segment = mih_segment_open(index, part);
+
+	for (int j = 0; j < segment->root.ntables; j++)
+	{
+		const MihDirEntry *dir = mih_segment_dir(index, segment, j);
+		BlockNumber block = segment->root.dir[j];
+
+		for (uint32 i = 0; i < segment->root.npages[j]; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			mih_free_page(index, dir[i].block, part->id);
+		}
+		while (block != InvalidBlockNumber)
+		{
+			Buffer buf = mih_read_page(index, block, part->id, MIH_PAGE_DIRECTORY,
+									   BUFFER_LOCK_SHARE, NULL);
+			BlockNumber next = MihTail(BufferGetPage(buf))->next;
+
+			UnlockReleaseBuffer(buf);
+			mih_free_page(index, block, part->id);
+			block = next;
+		}
+	}
+	mih_free_page(index, part->head, part->id);
+}
+
+static void
+free_list(Relation index, const MihPart *part)
+{
+	BlockNumber block = part->head;
+
+	while (block != InvalidBlockNumber)
+	{
+		Buffer buf =
+			mih_read_page(index, block, part->id, MIH_PAGE_LIST, BUFFER_LOCK_SHARE, NULL);
+		BlockNumber next = MihTail(BufferGetPage(buf))->next;
+
+		UnlockReleaseBuffer(buf);
+		mih_free_page(index, block, part->id);
+		block = next;
+	}
+}
+
+/* Whether no scan can read the part any more. */
+static bool
+unpinned(Relation index, const MihPart *part)
+{
+	Buffer buf = ReadBuffer(index, part->head);
+	bool alone = ConditionalLockBufferForCleanup(buf);
+
+	if (alone)
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	ReleaseBuffer(buf);
+	return alone;
+}
+
+/*
+ * Free the dead parts that no scan reads.  The part leaves the metapage before
+ * its pages are freed: after a crash in between they belong to no part, and
+ * VACUUM finds them.  (The other way round a half-freed part would be left,
+ * whose pages may already serve another.)
+ */
+void
+mih_free_dead(Relation index)
+{
+	MihMeta meta;
+	bool any = false;
+
+	mih_copy_meta(index, &meta);
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+	{
+		MihPart part = meta.parts[i];
+		GenericXLogState *xlog;
+		Buffer buf;
+
+		if (part.kind != MIH_PART_DEAD || !unpinned(index, &part))
+			continue;
+		buf = mih_read_meta(index, BUFFER_LOCK_EXCLUSIVE);
+		xlog = GenericXLogStart(index);
+		memset(&MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0))->parts[i], 0,
+			   sizeof(MihPart));
+		GenericXLogFinish(xlog);
+		UnlockReleaseBuffer(buf);
+		if (part.ntables > 0)
+			free_segment(index, &part);
+		else
+			free_list(index, &part);
+		any = true;
+	}
+	if (any)
+		IndexFreeSpaceMapVacuum(index);
+}
+
+PG_FUNCTION_INFO_V1(mih_flush);
+
+/* mih_flush(index regclass) returns bigint: entries moved from pending lists. */
+Datum
+mih_flush(PG_FUNCTION_ARGS)
+{
+	Relation index = mih_open_index(PG_GETARG_OID(0), RowExclusiveLock, true);
+	int64 moved;
+
+	mih_lock_maintenance(index);
+	moved = mih_flush_pending(index);
+	mih_merge_segments(index, false);
+	mih_free_dead(index);
+	mih_unlock_maintenance(index);
+	index_close(index, RowExclusiveLock);
+	PG_RETURN_INT64(moved);
+}

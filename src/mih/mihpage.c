@@ -1,0 +1,235 @@
+/*
+ * mihpage.c
+ *	  Pages of a mih index: making, checking, reading, taking and giving back.
+ */
+#include "mih/mih.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+
+/* An empty page of the given kind that belongs to part. */
+void
+mih_init_page(Page page, int kind, uint32 part)
+{
+	MihPageTail *tail;
+
+	PageInit(page, BLCKSZ, sizeof(MihPageTail));
+	tail = MihTail(page);
+	tail->part = part;
+	tail->next = InvalidBlockNumber;
+	tail->kind = kind;
+	tail->page_id = MIH_PAGE_ID;
+	if (kind == MIH_PAGE_LIST || kind == MIH_PAGE_ENTRIES)
+		((PageHeader) page)->pd_lower = MIH_CODES_OFFSET;
+}
+
+/* What is on this block cannot be: say so and stop. */
+void
+mih_corrupt(Relation index, BlockNumber block, const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+					errmsg("index \"%s\" is damaged at block %u: %s",
+						   RelationGetRelationName(index), block, what),
+					errhint("Please REINDEX it.")));
+}
+
+/* The page in buf, which is locked, is a page of this access method. */
+void
+mih_check_page(Relation index, Buffer buf)
+{
+	Page page = BufferGetPage(buf);
+	PageHeader header = (PageHeader) page;
+
+	if (PageIsNew(page))
+		mih_corrupt(index, BufferGetBlockNumber(buf), "page is empty");
+	if (header->pd_special != BLCKSZ - sizeof(MihPageTail) ||
+		header->pd_lower < SizeOfPageHeaderData || header->pd_lower > header->pd_upper ||
+		header->pd_upper > header->pd_special || MihTail(page)->page_id != MIH_PAGE_ID)
+		mih_corrupt(index, BufferGetBlockNumber(buf), "not a page of a mih index");
+}
+
+/*
+ * Pin and lock a page that must be of this kind and part.
+ *
+ * On the primary the pins on the heads of parts keep pages from being used
+ * again under a scan, so a foreign stamp is damage.  Replay does not know the
+ * pins of a standby: there it is a page that was used again in the meantime.
+ */
+Buffer
+mih_read_page(Relation index, BlockNumber block, uint32 part, int kind, int lockmode,
+			  BufferAccessStrategy strategy)
+{
+	Buffer buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	MihPageTail *tail;
+
+	LockBuffer(buf, lockmode);
+	mih_check_page(index, buf);
+	tail = MihTail(BufferGetPage(buf));
+	if (tail->part != part || tail->kind != kind)
+	{
+		if (TransactionStartedDuringRecovery())
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("index \"%s\" was rewritten on the primary while a "
+								   "query on this standby was reading it",
+								   RelationGetRelationName(index)),
+							errhint("Run the query again.")));
+		mih_corrupt(index, block, "page belongs to another part of the index");
+	}
+	return buf;
+}
+
+/*
+ * A page nobody uses, pinned and locked exclusively: one from the free-space
+ * map that is still free once locked, else a new one.  The caller writes it
+ * anew before unlocking it, or hands it to mih_return_page.
+ */
+Buffer
+mih_new_page(Relation index)
+{
+	bool lock = !RELATION_IS_LOCAL(index);
+	Buffer buf;
+
+	for (;;)
+	{
+		BlockNumber block = GetFreeIndexPage(index);
+
+		if (block == InvalidBlockNumber)
+			break;
+		buf = ReadBuffer(index, block);
+		/* Whoever has it locked uses it; the map was behind the times. */
+		if (ConditionalLockBuffer(buf))
+		{
+			Page page = BufferGetPage(buf);
+
+			if (PageIsNew(page) || (MihTail(page)->page_id == MIH_PAGE_ID &&
+									MihTail(page)->kind == MIH_PAGE_FREE))
+				return buf;
+			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		}
+		ReleaseBuffer(buf);
+	}
+
+	if (lock)
+		LockRelationForExtension(index, ExclusiveLock);
+	buf = ReadBuffer(index, P_NEW);
+	/* Locked before the extension lock goes, or VACUUM would take it as free. */
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	if (lock)
+		UnlockRelationForExtension(index, ExclusiveLock);
+	return buf;
+}
+
+/* Give back a page that mih_new_page found and nobody wrote. */
+void
+mih_return_page(Relation index, Buffer buf)
+{
+	BlockNumber block = BufferGetBlockNumber(buf);
+
+	UnlockReleaseBuffer(buf);
+	RecordFreeIndexPage(index, block);
+}
+
+/*
+ * Mark a page of part as free and tell the free-space map.  A page that no
+ * longer belongs to part is left alone: an earlier attempt freed it.
+ */
+void
+mih_free_page(Relation index, BlockNumber block, uint32 part)
+{
+	Buffer buf = ReadBuffer(index, block);
+	Page page;
+
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	page = BufferGetPage(buf);
+	if (PageIsNew(page) || MihTail(page)->page_id != MIH_PAGE_ID ||
+		MihTail(page)->part != part || MihTail(page)->kind == MIH_PAGE_FREE)
+	{
+		UnlockReleaseBuffer(buf);
+		return;
+	}
+	{
+		GenericXLogState *xlog = GenericXLogStart(index);
+
+		/* An empty page is nearly all hole, so its image in the log is small. */
+		page = GenericXLogRegisterBuffer(xlog, buf, GENERIC_XLOG_FULL_IMAGE);
+		mih_init_page(page, MIH_PAGE_FREE, 0);
+		GenericXLogFinish(xlog);
+	}
+	UnlockReleaseBuffer(buf);
+	RecordFreeIndexPage(index, block);
+}
+
+/*
+ * The entries of a locked entry page with codes of nbytes bytes (0: a list of
+ * NULLs), checked so far that reading them stays on the page.
+ */
+void
+mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries)
+{
+	Page page = BufferGetPage(buf);
+	PageHeader header = (PageHeader) page;
+	MihPageTail *tail = MihTail(page);
+	int lower = MIH_CODES_OFFSET + tail->ncodes * nbytes;
+
+	entries->ncodes = tail->ncodes;
+	entries->ntids = tail->ntids;
+	entries->codes = (const uint8 *) page + MIH_CODES_OFFSET;
+	entries->ends = NULL;
+	entries->top = (const ItemPointerData *) ((char *) page + header->pd_special);
+	if (tail->flags & MIH_RUNS)
+	{
+		lower = SHORTALIGN(lower);
+		entries->ends = (const uint16 *) ((char *) page + lower);
+		lower += tail->ncodes * sizeof(uint16);
+	}
+	else if (nbytes > 0 && tail->ncodes != tail->ntids)
+		mih_corrupt(index, BufferGetBlockNumber(buf), "codes and TIDs differ in number");
+	if (lower != header->pd_lower ||
+		header->pd_upper != header->pd_special - tail->ntids * sizeof(ItemPointerData))
+		mih_corrupt(index, BufferGetBlockNumber(buf), "entries do not fill the page");
+}
+
+/* The TIDs of code i are number *from to *to - 1. */
+void
+mih_run(Relation index, Buffer buf, const MihEntries *entries, int i, int *from, int *to)
+{
+	*from = i;
+	*to = i + 1;
+	if (entries->ends)
+	{
+		*from = i > 0 ? entries->ends[i - 1] : 0;
+		*to = entries->ends[i];
+		if (*from >= *to || *to > entries->ntids)
+			mih_corrupt(index, BufferGetBlockNumber(buf),
+						"a run of TIDs is out of order");
+	}
+}
+
+/* Whether a list page takes one more entry. */
+bool
+mih_list_has_room(Page page, int nbytes)
+{
+	PageHeader header = (PageHeader) page;
+
+	return header->pd_upper - header->pd_lower >= nbytes + (int) sizeof(ItemPointerData);
+}
+
+/* Append an entry (a TID alone where nbytes is 0) to a list page that has room. */
+void
+mih_list_add(Page page, const uint8 *code, int nbytes, ItemPointer tid)
+{
+	PageHeader header = (PageHeader) page;
+	MihPageTail *tail = MihTail(page);
+
+	if (nbytes > 0)
+	{
+		memcpy((char *) page + header->pd_lower, code, nbytes);
+		header->pd_lower += nbytes;
+		tail->ncodes++;
+	}
+	header->pd_upper -= sizeof(ItemPointerData);
+	ItemPointerCopy(tid, (ItemPointer) ((char *) page + header->pd_upper));
+	tail->ntids++;
+}

@@ -1,0 +1,406 @@
+/*
+ * mihscan.c
+ *	  Index scans: what is asked, the parts it is asked of, and the answers.
+ */
+#include "mih/mihscan.h"
+
+#include "access/relscan.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+IndexScanDesc
+mihbeginscan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc desc = RelationGetIndexScan(index, nkeys, norderbys);
+	MihScan *scan = palloc0(sizeof(MihScan));
+
+	scan->index = index;
+	scan->context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih scan", ALLOCSET_DEFAULT_SIZES);
+	scan->segments_context = AllocSetContextCreate(
+		CurrentMemoryContext, "mih scan segments", ALLOCSET_DEFAULT_SIZES);
+	desc->opaque = scan;
+	return desc;
+}
+
+static void
+release_parts(MihScan *scan)
+{
+	for (int p = 0; p < scan->nparts; p++)
+		ReleaseBuffer(scan->parts[p].head);
+	scan->nparts = 0;
+	scan->started = false;
+}
+
+void
+mihrescan(IndexScanDesc desc, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	MihScan *scan = desc->opaque;
+
+	release_parts(scan);
+	MemoryContextReset(scan->context);
+	if (keys && desc->numberOfKeys > 0)
+		memmove(desc->keyData, keys, desc->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys && desc->numberOfOrderBys > 0)
+		memmove(desc->orderByData, orderbys,
+				desc->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+void
+mihendscan(IndexScanDesc desc)
+{
+	MihScan *scan = desc->opaque;
+
+	release_parts(scan);
+	MemoryContextDelete(scan->context);
+	MemoryContextDelete(scan->segments_context);
+	pfree(scan);
+}
+
+/* Only codes of the index's length can be compared with those it holds. */
+static void
+check_length(MihScan *scan, int nbits)
+{
+	if (nbits != scan->meta.nbits)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
+			 errmsg("cannot compare a code of %d bits with the codes of %d bits in "
+					"index \"%s\"",
+					nbits, scan->meta.nbits, RelationGetRelationName(scan->index)),
+			 errhint("Both codes must come from models with the same number of bits.")));
+}
+
+/* Sort out the search keys: balls, IS NULL, IS NOT NULL. */
+static void
+read_keys(MihScan *scan, IndexScanDesc desc)
+{
+	scan->balls = palloc(sizeof(HashBall *) * Max(desc->numberOfKeys, 1));
+	for (int i = 0; i < desc->numberOfKeys; i++)
+	{
+		ScanKey key = &desc->keyData[i];
+
+		if (key->sk_flags & SK_SEARCHNULL)
+			scan->want_codes = false;
+		else if (key->sk_flags & SK_SEARCHNOTNULL)
+			scan->want_nulls = false;
+		else
+		{
+			/* The operator is strict: no NULL passes, and nothing passes NULL. */
+			scan->want_nulls = false;
+			if (key->sk_flags & SK_ISNULL)
+				scan->want_codes = false;
+			else
+				scan->balls[scan->nfilters++] = DatumGetHashBallP(key->sk_argument);
+		}
+	}
+}
+
+/* Make the ball the query if it is the narrowest so far. */
+static void
+ball_as_query(MihScan *scan, int i)
+{
+	const HashBall *ball = scan->balls[i];
+
+	scan->query = ball->bits;
+	scan->nbits = ball->nbits;
+	scan->max_distance = Min(ball->radius, ball->nbits);
+	scan->balls[i] = scan->balls[--scan->nfilters];
+}
+
+/*
+ * What is asked, from the scan keys.  The query is the ORDER BY's code, else the
+ * centre of the smallest ball; a ball about the query bounds the distance, and
+ * any other is a filter.
+ */
+static void
+read_request(MihScan *scan, IndexScanDesc desc)
+{
+	scan->want_codes = true;
+	scan->want_nulls = true;
+	scan->nbits = 0;
+	scan->nfilters = 0;
+	scan->ordered = false;
+	read_keys(scan, desc);
+	if (desc->numberOfOrderBys > 0 && !(desc->orderByData[0].sk_flags & SK_ISNULL))
+	{
+		HashCode *code = DatumGetHashCodeP(desc->orderByData[0].sk_argument);
+
+		scan->ordered = true;
+		scan->query = code->bits;
+		scan->nbits = code->nbits;
+		scan->max_distance = code->nbits;
+	}
+	else if (scan->nfilters > 0)
+	{
+		int best = 0;
+
+		for (int i = 1; i < scan->nfilters; i++)
+			if (scan->balls[i]->radius < scan->balls[best]->radius)
+				best = i;
+		ball_as_query(scan, best);
+	}
+	for (int i = 0; i < scan->nfilters; i++)
+	{
+		const HashBall *ball = scan->balls[i];
+
+		if (ball->nbits == scan->nbits &&
+			memcmp(ball->bits, scan->query, hamming_bytes(scan->nbits)) == 0)
+		{
+			scan->max_distance = Min(scan->max_distance, ball->radius);
+			scan->balls[i--] = scan->balls[--scan->nfilters];
+		}
+	}
+}
+
+/*
+ * Copy the metapage and pin the heads of the parts it lists while it is locked:
+ * once a part is marked dead there, no scan comes to it any more, and its pages
+ * are freed only when nobody has its head pinned.
+ */
+static void
+pin_parts(MihScan *scan)
+{
+	Buffer buf;
+	int nparts = 0;
+
+	scan->parts = palloc0(sizeof(MihScanPart) * MIH_MAX_PARTS);
+	buf = mih_read_meta(scan->index, BUFFER_LOCK_SHARE);
+	memcpy(&scan->meta, MihPageGetMeta(BufferGetPage(buf)), sizeof(MihMeta));
+	/* Lists of NULLs go last, as their rows do. */
+	for (int nulls = 0; nulls <= 1; nulls++)
+		for (int i = 0; i < MIH_MAX_PARTS; i++)
+		{
+			const MihPart *part = &scan->meta.parts[i];
+			bool is_null =
+				part->kind == MIH_PART_NULLS || part->kind == MIH_PART_SEALED_NULLS;
+
+			if (part->kind == MIH_PART_UNUSED || part->kind == MIH_PART_DEAD ||
+				is_null != nulls || !(is_null ? scan->want_nulls : scan->want_codes))
+				continue;
+			scan->parts[nparts].part = *part;
+			scan->parts[nparts].stream = is_null ? -1 : MIH_STREAM_LINEAR;
+			scan->parts[nparts].head = ReadBuffer(scan->index, part->head);
+			scan->nparts = ++nparts;
+		}
+	UnlockReleaseBuffer(buf);
+	scan->started = true;
+}
+
+/* The segment behind a part, from an earlier scan of this node or opened now. */
+static MihSegment *
+open_segment(MihScan *scan, const MihPart *part)
+{
+	MemoryContext old;
+
+	for (int i = 0; i < scan->nkept; i++)
+		if (scan->kept[i]->id == part->id)
+			return scan->kept[i];
+	old = MemoryContextSwitchTo(scan->segments_context);
+	if (scan->kept == NULL)
+		scan->kept = palloc(sizeof(MihSegment *) * 2 * MIH_MAX_PARTS);
+	scan->kept[scan->nkept] = mih_segment_open(scan->index, part);
+	MemoryContextSwitchTo(old);
+	return scan->kept[scan->nkept++];
+}
+
+/* Open segments, put the query into their order of bits, and pick the streams. */
+static void
+prepare_parts(MihScan *scan)
+{
+	int nbytes = hamming_bytes(scan->nbits);
+
+	/* A node rescanned for long could gather segments that are gone. */
+	if (scan->nkept > MIH_MAX_PARTS)
+	{
+		MemoryContextReset(scan->segments_context);
+		scan->kept = NULL;
+		scan->nkept = 0;
+	}
+	for (int p = 0; p < scan->nparts; p++)
+	{
+		MihScanPart *part = &scan->parts[p];
+
+		if (part->stream < 0)
+			continue;
+		if (part->part.kind == MIH_PART_SEGMENT)
+		{
+			part->segment = open_segment(scan, &part->part);
+			if (part->segment->root.layout.nbits != scan->meta.nbits)
+				mih_corrupt(scan->index, part->part.head,
+							"segment holds codes of another length");
+		}
+		if (scan->nbits == 0)
+			continue;
+		check_length(scan, scan->nbits);
+		part->codes = palloc((scan->nfilters + 1) * nbytes);
+		for (int i = 0; i <= scan->nfilters; i++)
+		{
+			const uint8 *code = i == 0 ? scan->query : scan->balls[i - 1]->bits;
+			uint8 *stored = part->codes + i * nbytes;
+
+			if (i > 0)
+				check_length(scan, scan->balls[i - 1]->nbits);
+			if (part->segment)
+				mih_to_stored(&part->segment->root.layout, code, stored);
+			else
+				memcpy(stored, code, nbytes);
+		}
+		/* For an ordered scan a small single table is not worth a walk. */
+		if (part->segment && (part->segment->root.ntables > 1 || !scan->ordered ||
+							  part->part.npages > MIH_DEFAULT_PENDING_PAGES))
+			part->stream = MIH_STREAM_WALK;
+	}
+}
+
+static void
+start_streams(MihScan *scan)
+{
+	for (int s = 0; s < 2; s++)
+	{
+		MihStream *stream = &scan->streams[s];
+		bool any = false;
+
+		memset(stream, 0, sizeof(MihStream));
+		stream->radius = -1;
+		stream->linear = s == MIH_STREAM_LINEAR;
+		stream->queue.allocated = 256;
+		stream->queue.items = palloc(sizeof(MihKey) * stream->queue.allocated);
+		for (int p = 0; p < scan->nparts; p++)
+			any |= scan->parts[p].stream == s;
+		stream->finished = !any || scan->nbits == 0;
+	}
+}
+
+/* Begin to answer: on the first call after a rescan. */
+static void
+start(IndexScanDesc desc)
+{
+	MihScan *scan = desc->opaque;
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+
+	/*
+	 * TIDs wait in the queue without a pin on their pages, so a TID may be
+	 * given to another row meanwhile; only an MVCC snapshot keeps such a row
+	 * invisible.
+	 */
+	if (!IsMVCCSnapshot(desc->xs_snapshot))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("index \"%s\" of type mih can be scanned only under an "
+							   "MVCC snapshot",
+							   RelationGetRelationName(scan->index))));
+	pgstat_count_index_scan(scan->index);
+	compat_count_search(desc);
+	read_request(scan, desc);
+	pin_parts(scan);
+	prepare_parts(scan);
+	start_streams(scan);
+	scan->distances = palloc(sizeof(uint16) * BLCKSZ);
+	scan->mask = palloc(sizeof(uint64) * (BLCKSZ / 64 + 1));
+	scan->tids = palloc(sizeof(ItemPointerData) * MihMaxTidsPerPage);
+	scan->ntids = scan->next_tid = 0;
+	scan->dump_part = 0;
+	scan->in_part = false;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Copy the TIDs of the next page of the parts that are returned without order:
+ * all of them without a query, else the lists of NULLs.
+ */
+static bool
+next_tids(MihScan *scan)
+{
+	while (scan->dump_part < scan->nparts)
+	{
+		MihScanPart *part = &scan->parts[scan->dump_part];
+		Buffer buf = InvalidBuffer;
+
+		if (scan->nbits == 0 || part->stream < 0)
+		{
+			if (!scan->in_part)
+				mih_cursor_begin(&scan->cursor, scan->index, &part->part, part->segment,
+								 0, BUFFER_LOCK_SHARE, scan->strategy);
+			scan->in_part = true;
+			buf = mih_cursor_next(&scan->cursor);
+		}
+		if (buf == InvalidBuffer)
+		{
+			scan->dump_part++;
+			scan->in_part = false;
+			continue;
+		}
+		{
+			MihEntries entries;
+			int nbytes = part->stream < 0 ? 0 : hamming_bytes(scan->meta.nbits);
+
+			mih_page_entries(scan->index, buf, nbytes, &entries);
+			for (int i = 0; i < entries.ntids; i++)
+				scan->tids[i] = entries.top[-1 - i];
+			scan->ntids = entries.ntids;
+			scan->next_tid = 0;
+			UnlockReleaseBuffer(buf);
+		}
+		if (scan->ntids > 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+mihgettuple(IndexScanDesc desc, ScanDirection dir)
+{
+	MihScan *scan = desc->opaque;
+	MemoryContext old;
+	MihKey key;
+	bool found;
+
+	if (!ScanDirectionIsForward(dir))
+		elog(ERROR, "mih indexes are scanned forward only");
+	if (!scan->started)
+		start(desc);
+	desc->xs_recheck = false;
+	desc->xs_recheckorderby = false;
+	old = MemoryContextSwitchTo(scan->context);
+	found = mih_stream_next(scan, &key);
+	if (found)
+		ItemPointerSet(&desc->xs_heaptid, (BlockNumber) (key >> 16), key & 0xffff);
+	else if (scan->next_tid < scan->ntids || next_tids(scan))
+	{
+		desc->xs_heaptid = scan->tids[scan->next_tid++];
+		found = true;
+	}
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+int64
+mihgetbitmap(IndexScanDesc desc, TIDBitmap *tbm)
+{
+	MihScan *scan = desc->opaque;
+	MemoryContext old;
+	MihSink sink;
+
+	start(desc);
+	sink = (MihSink){.tbm = tbm, .max_distance = scan->max_distance};
+	old = MemoryContextSwitchTo(scan->context);
+	if (scan->nbits > 0)
+	{
+		uint64 pass = mih_pass_pages(scan, MIH_STREAM_WALK);
+
+		mih_pass(scan, MIH_STREAM_LINEAR, &sink);
+		if (mih_plan_walk(scan, scan->max_distance, pass) <= pass)
+			mih_walk(scan, &sink);
+		else
+			mih_pass(scan, MIH_STREAM_WALK, &sink);
+	}
+	while (next_tids(scan))
+	{
+		tbm_add_tuples(tbm, scan->tids, scan->ntids, false);
+		sink.ntids += scan->ntids;
+	}
+	MemoryContextSwitchTo(old);
+	return sink.ntids;
+}

@@ -1,0 +1,308 @@
+/*
+ * mihsegment.c
+ *	  Writing a segment from a source of entries, and opening one.
+ */
+#include "mih/mih.h"
+
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+
+/* One table being written. */
+typedef struct TableWriter
+{
+	Relation index;
+	uint32 id;
+	bool building;
+	MihDirEntry *dir; /* one entry per page written */
+	uint32 npages;
+	uint32 maxpages;
+} TableWriter;
+
+/*
+ * Put a finished image on a page of its own.  While the index is being built
+ * nobody else sees it and the caller logs it as a whole; later each page is
+ * logged.
+ */
+BlockNumber
+mih_put_page(Relation index, Page image, bool building)
+{
+	Buffer buf = mih_new_page(index);
+	BlockNumber block = BufferGetBlockNumber(buf);
+
+	if (building)
+	{
+		memcpy(BufferGetPage(buf), image, BLCKSZ);
+		MarkBufferDirty(buf);
+	}
+	else
+	{
+		GenericXLogState *xlog = GenericXLogStart(index);
+
+		memcpy(GenericXLogRegisterBuffer(xlog, buf, GENERIC_XLOG_FULL_IMAGE), image,
+			   BLCKSZ);
+		GenericXLogFinish(xlog);
+	}
+	UnlockReleaseBuffer(buf);
+	return block;
+}
+
+static void
+write_entries(TableWriter *writer, MihPacker *packer, uint32 first, uint32 last)
+{
+	PGAlignedBlock image;
+
+	CHECK_FOR_INTERRUPTS();
+	mih_packer_page(packer, (Page) image.data, MIH_PAGE_ENTRIES, writer->id);
+	if (writer->npages == writer->maxpages)
+	{
+		writer->maxpages *= 2;
+		writer->dir = repalloc_huge(writer->dir, sizeof(MihDirEntry) * writer->maxpages);
+	}
+	writer->dir[writer->npages].first = first;
+	writer->dir[writer->npages].last = last;
+	writer->dir[writer->npages].block =
+		mih_put_page(writer->index, (Page) image.data, writer->building);
+	writer->npages++;
+}
+
+/* Write the directory back to front, so that each page knows the next. */
+static BlockNumber
+write_directory(TableWriter *writer)
+{
+	BlockNumber next = InvalidBlockNumber;
+	uint32 left = writer->npages;
+
+	while (left > 0)
+	{
+		PGAlignedBlock image;
+		Page page = (Page) image.data;
+		uint32 n = (left - 1) % MihDirPerPage + 1;
+
+		left -= n;
+		mih_init_page(page, MIH_PAGE_DIRECTORY, writer->id);
+		MihTail(page)->next = next;
+		MihTail(page)->ncodes = n;
+		memcpy(MihPageGetDir(page), writer->dir + left, n * sizeof(MihDirEntry));
+		((PageHeader) page)->pd_lower =
+			(char *) (MihPageGetDir(page) + n) - (char *) page;
+		next = mih_put_page(writer->index, page, writer->building);
+	}
+	return next;
+}
+
+/*
+ * A record to sort: key of the chunk, whole code, TID, all most significant
+ * byte first, so that records order by their bytes.
+ */
+static void
+make_record(uint8 *record, uint32 key, const uint8 *stored, int nbytes, ItemPointer tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+
+	for (int i = 0; i < 4; i++)
+	{
+		record[i] = key >> (24 - 8 * i);
+		record[4 + nbytes + i] = block >> (24 - 8 * i);
+	}
+	memcpy(record + 4, stored, nbytes);
+	record[4 + nbytes + 4] = offset >> 8;
+	record[4 + nbytes + 5] = offset & 0xff;
+}
+
+static void
+read_record(const uint8 *record, int nbytes, uint32 *key, ItemPointer tid)
+{
+	BlockNumber block = 0;
+
+	*key = 0;
+	for (int i = 0; i < 4; i++)
+	{
+		*key = *key << 8 | record[i];
+		block = block << 8 | record[4 + nbytes + i];
+	}
+	ItemPointerSet(tid, block, record[4 + nbytes + 4] << 8 | record[4 + nbytes + 5]);
+}
+
+/* Sort the source by one chunk and write that table; returns its entries. */
+static uint64
+write_table(TableWriter *writer, MihSource *source, const MihLayout *layout, int chunk)
+{
+	int nbytes = hamming_bytes(layout->nbits);
+	int width = 4 + nbytes + 6;
+	MihSort *sort = mih_sort_begin(width, (Size) maintenance_work_mem * 1024);
+	MihPacker *packer = mih_packer_make(nbytes);
+	uint8 *code = palloc(2 * nbytes + width);
+	uint8 *stored = code + nbytes;
+	uint8 *buffer = stored + nbytes;
+	const uint8 *record;
+	ItemPointerData tid;
+	uint32 first = 0;
+	uint32 last = 0;
+	uint64 n = 0;
+
+	source->rewind(source);
+	while (source->next(source, code, &tid))
+	{
+		mih_to_stored(layout, code, stored);
+		make_record(buffer, mih_key(layout, chunk, stored), stored, nbytes, &tid);
+		mih_sort_put(sort, buffer);
+	}
+	mih_sort_finish(sort);
+	while ((record = mih_sort_next(sort)) != NULL)
+	{
+		uint32 key;
+
+		read_record(record, nbytes, &key, &tid);
+		if (!mih_packer_add(packer, record + 4, &tid))
+		{
+			write_entries(writer, packer, first, last);
+			mih_packer_add(packer, record + 4, &tid);
+			first = key;
+		}
+		else if (n == 0)
+			first = key;
+		last = key;
+		n++;
+	}
+	if (!mih_packer_empty(packer))
+		write_entries(writer, packer, first, last);
+	mih_sort_end(sort);
+	return n;
+}
+
+/*
+ * Write the entries of source as segment id and return its description, which
+ * the caller makes visible in the metapage.  nentries is an estimate that the
+ * layout is chosen by, as by the sample of codes; the length is nbits.
+ */
+MihPart
+mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
+				  int nbits, const uint8 *sample, int nsample, bool building)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "mih segment",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	PGAlignedBlock image;
+	Page page = (Page) image.data;
+	MihRoot *root;
+	MihLayout layout;
+	MihPart part;
+	int ntables;
+
+	memset(&part, 0, sizeof(part));
+	mih_choose_layout(&layout, &ntables, nbits, mih_chunks_option(index), nentries,
+					  sample, nsample);
+	mih_init_page(page, MIH_PAGE_ROOT, id);
+	root = MihPageGetRoot(page);
+	memset(root, 0, sizeof(MihRoot));
+	root->ntables = ntables;
+	root->layout = layout;
+	for (int j = 0; j < ntables; j++)
+	{
+		TableWriter writer = {index, id, building, NULL, 0, 64};
+		uint64 n;
+
+		writer.dir = palloc(sizeof(MihDirEntry) * writer.maxpages);
+		n = write_table(&writer, source, &layout, j);
+		if (j == 0)
+			root->nentries = n;
+		else if (root->nentries != n)
+			elog(ERROR, "chunk tables of index \"%s\" differ in number of entries",
+				 RelationGetRelationName(index));
+		root->npages[j] = writer.npages;
+		root->dir[j] = write_directory(&writer);
+		pfree(writer.dir);
+		if (building)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+										 (int64) (n * (j + 1) / ntables));
+	}
+	((PageHeader) page)->pd_lower = (char *) (root + 1) - (char *) page;
+	part.id = id;
+	part.kind = MIH_PART_SEGMENT;
+	part.ntables = ntables;
+	part.npages = root->npages[0];
+	part.nentries = root->nentries;
+	part.head = mih_put_page(index, page, building);
+	part.tail = InvalidBlockNumber;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return part;
+}
+
+/* The layout in a root can be used without reading out of bounds. */
+static bool
+root_is_sane(const MihRoot *root, const MihPart *part)
+{
+	const MihLayout *layout = &root->layout;
+
+	if (layout->nbits < 1 || layout->nbits > HAMMING_MAX_BITS || layout->nchunks < 1 ||
+		layout->nchunks > MIH_MAX_CHUNKS || root->ntables != part->ntables ||
+		(root->ntables != 1 && root->ntables != layout->nchunks) || root->ntables < 1 ||
+		layout->start[0] != 0 || layout->start[layout->nchunks] != layout->nbits ||
+		(layout->nperm != 0 && layout->nperm != layout->nbits) ||
+		layout->nperm > MIH_MAX_PERM_BITS)
+		return false;
+	for (int j = 0; j < layout->nchunks; j++)
+		if (layout->start[j] >= layout->start[j + 1])
+			return false;
+	for (int i = 0; i < layout->nperm; i++)
+		if (layout->perm[i] >= layout->nbits)
+			return false;
+	return true;
+}
+
+/* Read the root of a segment, in the current memory context. */
+MihSegment *
+mih_segment_open(Relation index, const MihPart *part)
+{
+	MihSegment *segment = palloc0(sizeof(MihSegment));
+	Buffer buf = mih_read_page(index, part->head, part->id, MIH_PAGE_ROOT,
+							   BUFFER_LOCK_SHARE, NULL);
+
+	memcpy(&segment->root, MihPageGetRoot(BufferGetPage(buf)), sizeof(MihRoot));
+	if (!root_is_sane(&segment->root, part))
+		mih_corrupt(index, part->head, "root of a segment is out of order");
+	UnlockReleaseBuffer(buf);
+	segment->id = part->id;
+	return segment;
+}
+
+/* The directory of one table, read when first asked for and then kept. */
+const MihDirEntry *
+mih_segment_dir(Relation index, MihSegment *segment, int table)
+{
+	uint32 npages = segment->root.npages[table];
+	BlockNumber block = segment->root.dir[table];
+	MihDirEntry *dir;
+	uint32 n = 0;
+
+	if (segment->dir[table])
+		return segment->dir[table];
+	if (npages > RelationGetNumberOfBlocks(index))
+		mih_corrupt(index, block, "directory is longer than an index can be");
+	dir = MemoryContextAllocHuge(GetMemoryChunkContext(segment),
+								 sizeof(MihDirEntry) * Max((Size) npages, 1));
+	while (block != InvalidBlockNumber)
+	{
+		Buffer buf = mih_read_page(index, block, segment->id, MIH_PAGE_DIRECTORY,
+								   BUFFER_LOCK_SHARE, NULL);
+		Page page = BufferGetPage(buf);
+		int count = MihTail(page)->ncodes;
+
+		if (count < 1 || count > MihDirPerPage || (uint32) count > npages - n)
+			mih_corrupt(index, block, "directory has a wrong number of entries");
+		memcpy(dir + n, MihPageGetDir(page), count * sizeof(MihDirEntry));
+		n += count;
+		block = MihTail(page)->next;
+		UnlockReleaseBuffer(buf);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (n != npages)
+		mih_corrupt(index, segment->root.dir[table], "directory ends early");
+	segment->dir[table] = dir;
+	return dir;
+}
