@@ -65,13 +65,13 @@ ifneq ($(PGXS),)
 include $(PGXS)
 else
 # The programs need no PostgreSQL; everything else says what is missing.
-NO_SERVER = echo "the PostgreSQL server headers are missing ($(PG_CONFIG)): run make deps" >&2
-.PHONY: all clean install installdirs
+NO_SERVER = echo "PostgreSQL's server headers are missing (asked $(PG_CONFIG)): run make deps" >&2
+.PHONY: all clean install uninstall installcheck tree
 all:
-	@$(NO_SERVER); echo "built the programs in build/bin only" >&2
+	@$(NO_SERVER); echo "built only the programs, in build/bin" >&2
 clean:
 	rm -rf $(EXTRA_CLEAN) $(OBJS) deephash.so
-install:
+install uninstall installcheck tree:
 	@$(NO_SERVER); exit 1
 endif
 

@@ -64,6 +64,7 @@ endif
 # ---------------------------------------------------------------------- installing
 # The engine goes beside the server's module, because that is where the
 # supervisor looks for it.
+ifneq ($(PGXS),)
 .PHONY: install-programs uninstall-programs
 install: install-programs
 install-programs: programs
@@ -77,16 +78,17 @@ uninstall-programs:
 	rm -f '$(DESTDIR)$(pkglibdir)/deephash-encoder' '$(DESTDIR)$(bindir)/deephash-train' \
 		'$(DESTDIR)$(pkglibdir)/deephash-cuda.so'
 
-.PHONY: deps
-deps:
-	test/deps.sh
-
 # A copy of the server's installation with deephash installed into it, so that
 # nothing of the system is touched by tests and the quick start.
 .PHONY: tree
 tree: all
 	test/private-tree.sh $(B)/tree
 	$(MAKE) --no-print-directory install DESTDIR=$(abspath $(B)/tree) >/dev/null
+endif
+
+.PHONY: deps
+deps:
+	@test/deps.sh
 
 # -------------------------------------------------------------------------- tests
 # `make check` (in Makefile) runs all of them through test/run; these run some.
