@@ -136,7 +136,7 @@ shapes_are_shapes(void **state)
 				assert_true(isfinite(d));
 				if (hypot(x, y) > 1.03 && d <= 0)
 					fail_msg("%s reaches %g, %g", synth_shapes[s].name, x, y);
-				if (fabs(distance(x + 0.001, y) - d) > 0.004 && hypot(x, y) > 0.05)
+				if (fabs(distance(x + 0.001, y) - d) > 0.004 && hypot(x, y) > 0.25)
 					fail_msg("%s jumps at %g, %g", synth_shapes[s].name, x, y);
 			}
 		assert_in_range(inside, points / 50, points / 3);
