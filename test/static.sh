@@ -76,6 +76,8 @@ grep -nwE 'TODO|FIXME|XXX' $(git ls-files 2>/dev/null | grep -vE '^test/(static\
 grep -nE -- '-march=native|-ffast-math' Makefile build.mk $(sources $ours) | grep -vE ':[[:space:]]*(#|\*|//)' |
 	result 'no flag that ties a binary to one machine'
 
+git ls-files -ci --exclude-standard 2>/dev/null | result 'nothing is in the repository that is built'
+
 find src gpu training test sql bench doc models -type f -size +4096k 2>/dev/null | result 'no file above 4 MiB'
 
 for script in test/*.sh test/run .ci/run doc/quickstart/*.sh; do
