@@ -136,6 +136,28 @@ test_cmyk(void **state)
 	check_cmyk((SampleOptions){.space = JCS_YCCK, .restart_interval = 2}, 5);
 }
 
+/* No ink is white, not nearly white; full black is black. */
+static void
+test_cmyk_ends(void **state)
+{
+	(void) state;
+	for (int level = 0; level <= 255; level += 255)
+	{
+		uint8_t inks[8 * 8 * 4];
+		Sample s;
+		Image got;
+
+		memset(inks, level, sizeof(inks)); /* inverted: 255 is no ink */
+		s = write_sample(inks, 8, 8,
+						 (SampleOptions){.space = JCS_CMYK, .cmyk_pixels = true});
+		got = must_decode(s, 0);
+		for (int i = 0; i < 8 * 8 * 3; i++)
+			assert_int_equal(got.rgb[i], level);
+		image_free(&got);
+		free(s.data);
+	}
+}
+
 /* --------------------------------------------------------------- orientation */
 
 /*
@@ -509,6 +531,7 @@ main(void)
 		cmocka_unit_test(test_colour),
 		cmocka_unit_test(test_grey),
 		cmocka_unit_test(test_cmyk),
+		cmocka_unit_test(test_cmyk_ends),
 		cmocka_unit_test(test_orientations),
 		cmocka_unit_test(test_orientation_of_cmyk),
 		cmocka_unit_test(test_odd_exif),

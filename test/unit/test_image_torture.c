@@ -15,6 +15,7 @@ typedef struct Bytes
 
 static Bytes archive;
 static Bytes index_text;
+static Bytes photographs;
 
 static Bytes
 read_whole(const char *name)
@@ -47,19 +48,19 @@ read_whole(const char *name)
 
 /* The member at *at, moving *at to the next; false at the end of the archive. */
 static bool
-next_member(size_t *at, char name[257], Sample *content)
+next_member(const Bytes *tar, size_t *at, char name[257], Sample *content)
 {
-	const char *header = (const char *) archive.data + *at;
+	const char *header = (const char *) tar->data + *at;
 	char digits[13] = {0};
 
-	if (*at + TAR_BLOCK > archive.size || header[0] == '\0')
+	if (*at + TAR_BLOCK > tar->size || header[0] == '\0')
 		return false;
 	assert_memory_equal(header + 257, "ustar", 5);
 	snprintf(name, 257, "%.155s%s%.100s", header + 345, header[345] ? "/" : "", header);
 	memcpy(digits, header + 124, 12);
 	content->size = strtoul(digits, NULL, 8);
-	content->data = archive.data + *at + TAR_BLOCK;
-	assert_true(content->size <= archive.size - *at - TAR_BLOCK);
+	content->data = tar->data + *at + TAR_BLOCK;
+	assert_true(content->size <= tar->size - *at - TAR_BLOCK);
 	*at += TAR_BLOCK + (content->size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
 	return true;
 }
@@ -71,7 +72,7 @@ find_member(const char *wanted)
 	Sample s = {0};
 	size_t at = 0;
 
-	while (next_member(&at, name, &s))
+	while (next_member(&archive, &at, name, &s))
 		if (strcmp(name, wanted) == 0)
 			return s;
 	fail_msg("no member %s", wanted);
@@ -124,7 +125,7 @@ test_verdicts(void **state)
 	int decoded = 0;
 
 	(void) state;
-	while (next_member(&at, name, &s))
+	while (next_member(&archive, &at, name, &s))
 	{
 		/* A copy of its own size: ASan sees reads past the end. */
 		uint8_t *copy;
@@ -211,6 +212,50 @@ test_landscapes(void **state)
 	}
 }
 
+/* Ordinary photographs give no warning, and a picture that is not flat. */
+static void
+test_photographs(void **state)
+{
+	static const ImagePreprocess pre = {64, 64, 72, IMAGE_BICUBIC};
+	uint8_t out[64 * 64 * 3];
+	char name[257];
+	Sample s;
+	size_t at = 0;
+	int files = 0;
+
+	(void) state;
+	if (photographs.data == NULL)
+	{
+		print_message("imagenet_photos.tar is not in DEEPHASH_DATA\n");
+		skip();
+	}
+	while (next_member(&photographs, &at, name, &s))
+	{
+		Image img;
+		ImageError err = {""};
+		int warnings;
+		int low = 255;
+		int high = 0;
+
+		if (strstr(name, ".jpg") == NULL)
+			continue;
+		if (!image_decode_jpeg(s.data, s.size, 0, NULL, &img, &warnings, &err) ||
+			!image_from_jpeg(s.data, s.size, &pre, NULL, out, &err))
+			fail_msg("%s: %s", name, err.text);
+		assert_int_equal(warnings, 0);
+		assert_int_equal(img.width < img.height ? img.width : img.height, 256);
+		for (size_t i = 0; i < sizeof(out); i++)
+		{
+			low = out[i] < low ? out[i] : low;
+			high = out[i] > high ? out[i] : high;
+		}
+		assert_true(high - low > 60);
+		image_free(&img);
+		files++;
+	}
+	assert_int_equal(files, 250);
+}
+
 int
 main(void)
 {
@@ -218,11 +263,13 @@ main(void)
 		cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_named_files),
 		cmocka_unit_test(test_landscapes),
+		cmocka_unit_test(test_photographs),
 	};
 	int failed;
 
 	archive = read_whole("jpeg_torture.tar");
 	index_text = read_whole("jpeg_torture_index.tsv");
+	photographs = read_whole("imagenet_photos.tar");
 	if (archive.data == NULL || index_text.data == NULL)
 	{
 		printf("1..0 # SKIP jpeg_torture.tar and its index are not in DEEPHASH_DATA\n");
@@ -232,5 +279,6 @@ main(void)
 		failed = cmocka_run_group_tests_name("image: torture files", tests, NULL, NULL);
 	free(archive.data);
 	free(index_text.data);
+	free(photographs.data);
 	return failed;
 }
