@@ -405,20 +405,35 @@ fail_not_jpeg(const uint8_t *data, size_t size, ImageError *err)
 	return image_fail(err, "not a JPEG: looks like %s; only JPEG is accepted", kind);
 }
 
-/* What the frame type means, for those that are not accepted. */
+static const char *
+frame_name(int sof)
+{
+	switch (sof)
+	{
+		case 0xc3:
+		case 0xcb:
+			return "lossless";
+		case 0xc5:
+		case 0xc6:
+		case 0xcd:
+		case 0xce:
+			return "hierarchical";
+		case 0xc7:
+		case 0xcf:
+			return "lossless hierarchical";
+		default:
+			return "unknown kind of";
+	}
+}
+
 static bool
 fail_frame_type(int sof, ImageError *err)
 {
-	const char *name = sof == 0xc3 || sof == 0xcb ? "lossless"
-					   : sof == 0xc5 || sof == 0xc6 || sof == 0xcd || sof == 0xce
-						   ? "hierarchical"
-						   : "lossless hierarchical";
-
 	return image_fail(
 		err,
 		"%s JPEG (SOF type 0x%02x): only baseline, extended and progressive "
 		"JPEG are accepted",
-		name, sof);
+		frame_name(sof), sof);
 }
 
 static bool

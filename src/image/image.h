@@ -88,7 +88,10 @@ extern void image_normalise(const uint8_t *rgb, size_t npixels, const float mean
  */
 extern const char *image_sniff(const uint8_t *data, size_t size);
 
-/* Write RGB pixels as a baseline JPEG; *data is malloc'ed. For tools and tests. */
+/*
+ * Write RGB pixels as a baseline JPEG; *data is malloc'ed.  Quality 1 to 100; from 90
+ * on the colours keep their full resolution.  For tools and tests.
+ */
 extern bool image_encode_jpeg(const Image *img, int quality, uint8_t **data, size_t *size,
 							  ImageError *err);
 
