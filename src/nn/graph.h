@@ -79,9 +79,10 @@ extern "C"
 	extern NnGraph *nn_graph_copy(const NnGraph *g); /* with parameters of its own */
 
 	/*
-	 * The same network for inference: every BATCHNORM whose input is a CONV2D or
-	 * LINEAR that nobody else reads is folded into its weights; others stay.  An
-	 * ACTIVATION after such a node is fused into it.  NULL and err on failure.
+	 * The same network for inference.  A BATCHNORM goes into the CONV2D or LINEAR
+	 * before it, also back through pooling where that changes nothing (fold.c), when
+	 * nobody else reads what lies between; others stay.  An ACTIVATION that follows
+	 * such a layer is fused into it.  NULL and err on failure.
 	 */
 	extern NnGraph *nn_graph_fold_batchnorm(const NnGraph *g, NnError *err);
 

@@ -39,7 +39,8 @@ extern char *nn_model_describe(const NnModel *model);
 
 /*
  * Write a model: to a temporary name beside path, synced, then renamed, so that
- * path holds the old file or the whole new one.  Batch norms must be folded.
+ * path holds the old file or the whole new one.  Give it a network for inference
+ * (nn_graph_fold_batchnorm); what was written is read back before the renaming.
  */
 extern bool nn_model_write(const char *path, const NnModelInfo *info,
 						   const NnGraph *graph, const float *thresholds, NnError *err);

@@ -20,6 +20,7 @@
 #define TILE_BYTES (768 * 1024)
 #define TILE_MOST 1024
 #define TILE_LEAST 32
+#define TILE_LIMIT (64 << 20) /* bytes that not even the least tile may pass */
 
 NnConv
 nn_conv_geometry(const NnGraph *g, const NnNode *node)
@@ -60,9 +61,12 @@ is_depthwise(const NnConv *c)
 int
 nn_conv_tile_rows(const NnConv *c)
 {
-	size_t rows = TILE_BYTES / sizeof(float) / (size_t) c->depth / 16 * 16;
+	size_t row = (size_t) c->depth * sizeof(float);
+	size_t rows = TILE_BYTES / row / 16 * 16;
 
-	return rows > TILE_MOST ? TILE_MOST : rows < TILE_LEAST ? TILE_LEAST : (int) rows;
+	if (rows < TILE_LEAST)
+		rows = row * TILE_LEAST <= TILE_LIMIT ? TILE_LEAST : 1;
+	return rows > TILE_MOST ? TILE_MOST : (int) rows;
 }
 
 /* One row of the matrix's columns for kernel row ky, starting at picture row y. */
