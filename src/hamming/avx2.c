@@ -4,12 +4,14 @@
  *	  held in a register (Mula, Kurz, Lemire, "Faster population counts using
  *	  AVX2 instructions", 2018), added per 64-bit lane.
  *
- * All lengths go through block4(): the distances of four neighbouring codes,
- * one per lane, in order.  Lengths of 8, 16 and 32 bytes put four, two or one
- * code into a register; longer ones take as many registers as they need, the
- * last one ending at the code's end and masked where it overlaps the one
- * before, so that nothing outside the code is read.  What remains is left to
- * POPCNT, which is as fast there.
+ * Codes of 8, 16 and 32 bytes go through block4(): the distances of four
+ * neighbouring codes, one per lane, in order; four, two or one code fill a
+ * register.  Longer ones take one register after another, the last one ending at
+ * the code's end and masked where it overlaps the one before, so that nothing
+ * outside the code is read.  They are done one code at a time by one loop:
+ * several codes at a time, each with its own load instruction, run 2.5 times
+ * slower from memory, because the prefetcher no longer sees one stream.  What
+ * remains is left to POPCNT, which is as fast there.
  */
 #include "hamming/kernels.h"
 
@@ -18,7 +20,6 @@
 #include <immintrin.h>
 
 #define AVX2 HAMMING_TARGET("avx2,popcnt")
-#define LONGER 0 /* width of block4 for lengths above 32 bytes */
 
 /* Set bits of each 64-bit lane. */
 AVX2 static HAMMING_INLINE __m256i
@@ -94,37 +95,29 @@ add_across(__m256i a, __m256i b, __m256i c, __m256i d)
 							_mm256_permute2x128_si256(ab, cd, 0x31));
 }
 
-/* The query as block4 wants it: repeated to fill a register where it is short. */
+/* The query repeated to fill a register. */
 AVX2 static HAMMING_INLINE __m256i
-spread_query(const uint8_t *query, size_t width)
+spread_query(const uint8_t *query, size_t nbytes)
 {
-	if (width == 8)
+	if (nbytes == 8)
 		return _mm256_set1_epi64x((long long) hamming_load8(query));
-	if (width == 16)
+	if (nbytes == 16)
 		return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) query));
-	if (width == 32)
-		return load(query);
-	return _mm256_setzero_si256();
+	return load(query);
 }
 
-/* Distances of four codes; spread is used for short widths, query for LONGER. */
+/* Distances of four codes of 8, 16 or 32 bytes. */
 AVX2 static HAMMING_INLINE __m256i
-block4(__m256i spread, const uint8_t *query, const uint8_t *codes, size_t nbytes,
-	   size_t width)
+block4(__m256i query, const uint8_t *codes, size_t nbytes)
 {
-	if (width == 8)
-		return differing(spread, codes);
-	if (width == 16)
+	if (nbytes == 8)
+		return differing(query, codes);
+	if (nbytes == 16)
 		return _mm256_permute4x64_epi64(
-			add_pairs(differing(spread, codes), differing(spread, codes + 32)),
+			add_pairs(differing(query, codes), differing(query, codes + 32)),
 			_MM_SHUFFLE(3, 1, 2, 0));
-	if (width == 32)
-		return add_across(differing(spread, codes), differing(spread, codes + 32),
-						  differing(spread, codes + 64), differing(spread, codes + 96));
-	return add_across(long_lanes(query, codes, nbytes),
-					  long_lanes(query, codes + nbytes, nbytes),
-					  long_lanes(query, codes + 2 * nbytes, nbytes),
-					  long_lanes(query, codes + 3 * nbytes, nbytes));
+	return add_across(differing(query, codes), differing(query, codes + 32),
+					  differing(query, codes + 64), differing(query, codes + 96));
 }
 
 /* Sixteen distances, each below 65536, from four blocks to sixteen words in order. */
@@ -143,18 +136,18 @@ narrow16(__m256i a, __m256i b, __m256i c, __m256i d)
 }
 
 AVX2 static HAMMING_INLINE void
-run_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
-			  uint16_t *out, size_t width)
+block_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+				uint16_t *out)
 {
-	__m256i spread = spread_query(query, width);
+	__m256i q = spread_query(query, nbytes);
 	size_t i = 0;
 
 	for (; i + 16 <= ncodes; i += 16, codes += 16 * nbytes)
 	{
-		__m256i a = block4(spread, query, codes, nbytes, width);
-		__m256i b = block4(spread, query, codes + 4 * nbytes, nbytes, width);
-		__m256i c = block4(spread, query, codes + 8 * nbytes, nbytes, width);
-		__m256i d = block4(spread, query, codes + 12 * nbytes, nbytes, width);
+		__m256i a = block4(q, codes, nbytes);
+		__m256i b = block4(q, codes + 4 * nbytes, nbytes);
+		__m256i c = block4(q, codes + 8 * nbytes, nbytes);
+		__m256i d = block4(q, codes + 12 * nbytes, nbytes);
 
 		_mm256_storeu_si256((__m256i *) (out + i), narrow16(a, b, c, d));
 	}
@@ -163,10 +156,10 @@ run_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t 
 }
 
 AVX2 static HAMMING_INLINE size_t
-run_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
-		   uint32_t radius, uint64_t *mask, size_t width)
+block_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
+			 uint32_t radius, uint64_t *mask)
 {
-	__m256i spread = spread_query(query, width);
+	__m256i q = spread_query(query, nbytes);
 	__m256i limit = _mm256_set1_epi64x(radius);
 	size_t hits = 0;
 
@@ -178,9 +171,8 @@ run_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t nco
 
 		for (; i + 4 <= n; i += 4, codes += 4 * nbytes)
 		{
-			__m256i d = block4(spread, query, codes, nbytes, width);
-			__m256i out = _mm256_cmpgt_epi64(d, limit);
-			unsigned int in = ~_mm256_movemask_pd(_mm256_castsi256_pd(out)) & 0xf;
+			__m256i outside = _mm256_cmpgt_epi64(block4(q, codes, nbytes), limit);
+			unsigned int in = ~_mm256_movemask_pd(_mm256_castsi256_pd(outside)) & 0xf;
 
 			word |= (uint64_t) in << i;
 		}
@@ -193,17 +185,26 @@ run_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t nco
 	return hits;
 }
 
+/* Distance of two codes of more than 32 bytes. */
+AVX2 static HAMMING_INLINE uint32_t
+long_distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
+{
+	__m256i sum = long_lanes(a, b, nbytes);
+	__m128i half =
+		_mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+
+	return (uint32_t) (_mm_cvtsi128_si64(half) + _mm_extract_epi64(half, 1));
+}
+
+#define EACH_TARGET AVX2
+#define EACH_DISTANCE long_distance
+#include "hamming/each.h"
+
 AVX2 static uint32_t
 distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
 {
-	__m256i sum;
-	__m128i half;
-
-	if (nbytes <= 32)
-		return hamming_popcnt_distance(a, b, nbytes);
-	sum = long_lanes(a, b, nbytes);
-	half = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-	return (uint32_t) (_mm_cvtsi128_si64(half) + _mm_extract_epi64(half, 1));
+	return nbytes > 32 ? long_distance(a, b, nbytes)
+					   : hamming_popcnt_distance(a, b, nbytes);
 }
 
 AVX2 static void
@@ -211,13 +212,13 @@ distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncod
 		  uint16_t *out)
 {
 	if (nbytes == 8)
-		run_distances(query, codes, 8, ncodes, out, 8);
+		block_distances(query, codes, 8, ncodes, out);
 	else if (nbytes == 16)
-		run_distances(query, codes, 16, ncodes, out, 16);
+		block_distances(query, codes, 16, ncodes, out);
 	else if (nbytes == 32)
-		run_distances(query, codes, 32, ncodes, out, 32);
+		block_distances(query, codes, 32, ncodes, out);
 	else if (nbytes > 32)
-		run_distances(query, codes, nbytes, ncodes, out, LONGER);
+		each_distances(query, codes, nbytes, ncodes, out);
 	else
 		hamming_popcnt.distances(query, codes, nbytes, ncodes, out);
 }
@@ -227,13 +228,13 @@ within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 	   uint32_t radius, uint64_t *mask)
 {
 	if (nbytes == 8)
-		return run_within(query, codes, 8, ncodes, radius, mask, 8);
+		return block_within(query, codes, 8, ncodes, radius, mask);
 	if (nbytes == 16)
-		return run_within(query, codes, 16, ncodes, radius, mask, 16);
+		return block_within(query, codes, 16, ncodes, radius, mask);
 	if (nbytes == 32)
-		return run_within(query, codes, 32, ncodes, radius, mask, 32);
+		return block_within(query, codes, 32, ncodes, radius, mask);
 	if (nbytes > 32)
-		return run_within(query, codes, nbytes, ncodes, radius, mask, LONGER);
+		return each_within(query, codes, nbytes, ncodes, radius, mask);
 	return hamming_popcnt.within(query, codes, nbytes, ncodes, radius, mask);
 }
 

@@ -3,12 +3,14 @@
  *	  Hamming distance with AVX-512: VPOPCNTDQ counts the bits of eight 64-bit
  *	  lanes in one instruction (Intel Ice Lake, AMD Zen 4, and later).
  *
- * All lengths go through block8(): the distances of eight neighbouring codes,
- * one per lane, in order.  A register is taken as 8, 4, 2 or 1 fields of 8,
- * 16, 32 or 64 bytes, and each code has a field; a code shorter than its
- * field is spread into it by VPEXPANDB (AVX512_VBMI2, on every CPU that has
- * VPOPCNTDQ but Knights Mill), with zero bytes behind it.  Loads are masked
- * to the bytes wanted, and a masked-off byte is never touched.
+ * Codes of up to 64 bytes go through block8(): the distances of eight
+ * neighbouring codes, one per lane, in order.  A register is taken as 8, 4, 2
+ * or 1 fields of 8, 16, 32 or 64 bytes, and each code has a field; a code
+ * shorter than its field is spread into it by VPEXPANDB (AVX512_VBMI2, on every
+ * CPU that has VPOPCNTDQ but Knights Mill), with zero bytes behind it.  Loads
+ * are masked to the bytes wanted, and a masked-off byte is never touched.
+ * Longer codes are done one at a time, which keeps memory a single stream to
+ * the prefetcher (see avx2.c).
  */
 #include "hamming/kernels.h"
 
@@ -26,11 +28,9 @@ typedef struct Layout
 	size_t nbytes;	  /* length of a code */
 	size_t width;	  /* bytes of a field: 8, 16, 32 or 64 */
 	bool spread;	  /* a code is shorter than its field */
-	__mmask64 load;	  /* bytes of the fields_per_register codes to load */
+	__mmask64 load;	  /* bytes of a register full of codes, to load */
 	__mmask64 expand; /* where in the fields they go */
-	__mmask64 rest;	  /* bytes of the last, partial register of a long code */
-	__m512i query;	  /* the query in every field (up to 64 bytes) */
-	const uint8_t *q; /* the query where it lies */
+	__m512i query;	  /* the query in every field */
 } Layout;
 
 AVX512 static HAMMING_INLINE __mmask64
@@ -42,17 +42,12 @@ low_bytes(size_t n)
 AVX512 static HAMMING_INLINE Layout
 make_layout(const uint8_t *query, size_t nbytes, size_t width, bool spread)
 {
-	Layout l = {.nbytes = nbytes, .width = width, .spread = spread, .q = query};
+	Layout l = {.nbytes = nbytes, .width = width, .spread = spread};
+	uint8_t fields[64] = {0};
 
-	l.rest = low_bytes(nbytes % 64);
-	if (nbytes <= width)
-	{
-		uint8_t fields[64] = {0};
-
-		for (size_t at = 0; at < 64; at += width)
-			memcpy(fields + at, query, nbytes);
-		l.query = _mm512_loadu_si512(fields);
-	}
+	for (size_t at = 0; at < 64; at += width)
+		memcpy(fields + at, query, nbytes);
+	l.query = _mm512_loadu_si512(fields);
 	if (spread)
 	{
 		l.load = low_bytes(64 / width * nbytes);
@@ -80,30 +75,6 @@ differing(const Layout *l, const uint8_t *p)
 	return _mm512_popcnt_epi64(_mm512_xor_si512(v, l->query));
 }
 
-/* Lane sums of one code of more than 64 bytes. */
-AVX512 static HAMMING_INLINE __m512i
-long_lanes(const uint8_t *a, const uint8_t *b, size_t nbytes, __mmask64 rest)
-{
-	__m512i sum = _mm512_setzero_si512();
-	size_t whole = nbytes & ~(size_t) 63;
-
-	for (size_t i = 0; i < whole; i += 64)
-	{
-		__m512i x =
-			_mm512_xor_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
-
-		sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(x));
-	}
-	if (rest)
-	{
-		__m512i x = _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, a + whole),
-									 _mm512_maskz_loadu_epi8(rest, b + whole));
-
-		sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(x));
-	}
-	return sum;
-}
-
 /* Per 128 bits: {sum of a's two lanes, sum of b's two lanes}. */
 AVX512 static HAMMING_INLINE __m512i
 add_pairs(__m512i a, __m512i b)
@@ -117,14 +88,6 @@ add_quarters(__m512i a, __m512i b)
 {
 	return _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x88),
 							_mm512_shuffle_i64x2(a, b, 0xdd));
-}
-
-AVX512 static HAMMING_INLINE __m512i
-one_code(const Layout *l, const uint8_t *code)
-{
-	if (l->nbytes <= 64)
-		return differing(l, code);
-	return long_lanes(l->q, code, l->nbytes, l->rest);
 }
 
 /* Distances of the eight codes at p. */
@@ -148,22 +111,49 @@ block8(const Layout *l, const uint8_t *p)
 	}
 	else
 	{
-		__m512i ab = add_pairs(one_code(l, p), one_code(l, p + n));
-		__m512i cd = add_pairs(one_code(l, p + 2 * n), one_code(l, p + 3 * n));
-		__m512i ef = add_pairs(one_code(l, p + 4 * n), one_code(l, p + 5 * n));
-		__m512i gh = add_pairs(one_code(l, p + 6 * n), one_code(l, p + 7 * n));
+		__m512i ab = add_pairs(differing(l, p), differing(l, p + n));
+		__m512i cd = add_pairs(differing(l, p + 2 * n), differing(l, p + 3 * n));
+		__m512i ef = add_pairs(differing(l, p + 4 * n), differing(l, p + 5 * n));
+		__m512i gh = add_pairs(differing(l, p + 6 * n), differing(l, p + 7 * n));
 
 		return add_quarters(add_quarters(ab, cd), add_quarters(ef, gh));
 	}
 }
 
+/* Distance of two codes of any length, best for those above 64 bytes. */
+AVX512 static HAMMING_INLINE uint32_t
+long_distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
+{
+	__mmask64 rest = low_bytes(nbytes % 64);
+	__m512i sum = _mm512_setzero_si512();
+	size_t whole = nbytes & ~(size_t) 63;
+
+	for (size_t i = 0; i < whole; i += 64)
+	{
+		__m512i x =
+			_mm512_xor_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+
+		sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(x));
+	}
+	if (rest)
+	{
+		__m512i x = _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, a + whole),
+									 _mm512_maskz_loadu_epi8(rest, b + whole));
+
+		sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(x));
+	}
+	return (uint32_t) _mm512_reduce_add_epi64(sum);
+}
+
+#define EACH_TARGET AVX512
+#define EACH_DISTANCE long_distance
+#include "hamming/each.h"
+
 AVX512 static uint32_t
 distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
 {
-	if (nbytes <= 32)
-		return hamming_popcnt_distance(a, b, nbytes);
-	return (uint32_t) _mm512_reduce_add_epi64(
-		long_lanes(a, b, nbytes, low_bytes(nbytes % 64)));
+	return nbytes > 32 ? long_distance(a, b, nbytes)
+					   : hamming_popcnt_distance(a, b, nbytes);
 }
 
 AVX512 static HAMMING_INLINE void
@@ -226,29 +216,34 @@ FIELD_KERNELS(below_8, nbytes, 8, true)
 FIELD_KERNELS(below_16, nbytes, 16, true)
 FIELD_KERNELS(below_32, nbytes, 32, true)
 FIELD_KERNELS(below_64, nbytes, 64, true)
-FIELD_KERNELS(long, nbytes, 64, false)
+FIELD_KERNELS(64, 64, 64, false)
 
 #define BY_LENGTH(nbytes, kernel)                                                        \
 	((nbytes) == 8	  ? kernel##_8                                                       \
 	 : (nbytes) == 16 ? kernel##_16                                                      \
 	 : (nbytes) == 32 ? kernel##_32                                                      \
+	 : (nbytes) == 64 ? kernel##_64                                                      \
 	 : (nbytes) < 8	  ? kernel##_below_8                                                 \
 	 : (nbytes) < 16  ? kernel##_below_16                                                \
 	 : (nbytes) < 32  ? kernel##_below_32                                                \
-	 : (nbytes) < 64  ? kernel##_below_64                                                \
-					  : kernel##_long)
+					  : kernel##_below_64)
 
-static void
+AVX512 static void
 distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 		  uint16_t *out)
 {
-	BY_LENGTH(nbytes, distances)(query, codes, nbytes, ncodes, out);
+	if (nbytes > 64)
+		each_distances(query, codes, nbytes, ncodes, out);
+	else
+		BY_LENGTH(nbytes, distances)(query, codes, nbytes, ncodes, out);
 }
 
-static size_t
+AVX512 static size_t
 within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 	   uint32_t radius, uint64_t *mask)
 {
+	if (nbytes > 64)
+		return each_within(query, codes, nbytes, ncodes, radius, mask);
 	return BY_LENGTH(nbytes, within)(query, codes, nbytes, ncodes, radius, mask);
 }
 

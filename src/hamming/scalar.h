@@ -24,36 +24,9 @@ scalar_distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
 	return d;
 }
 
-SCALAR_TARGET static HAMMING_INLINE void
-scalar_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
-				 uint16_t *out)
-{
-	for (size_t i = 0; i < ncodes; i++)
-		out[i] = (uint16_t) scalar_distance(query, codes + i * nbytes, nbytes);
-}
-
-SCALAR_TARGET static HAMMING_INLINE size_t
-scalar_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
-			  uint32_t radius, uint64_t *mask)
-{
-	size_t hits = 0;
-
-	for (size_t base = 0; base < ncodes; base += 64)
-	{
-		size_t n = ncodes - base < 64 ? ncodes - base : 64;
-		uint64_t word = 0;
-
-		for (size_t i = 0; i < n; i++)
-		{
-			uint32_t d = scalar_distance(query, codes + (base + i) * nbytes, nbytes);
-
-			word |= (uint64_t) (d <= radius) << i;
-		}
-		mask[base / 64] = word;
-		hits += SCALAR_POPCOUNT(word);
-	}
-	return hits;
-}
+#define EACH_TARGET SCALAR_TARGET
+#define EACH_DISTANCE scalar_distance
+#include "hamming/each.h"
 
 SCALAR_TARGET static void
 distances_by_length(const uint8_t *query, const uint8_t *codes, size_t nbytes,
@@ -62,16 +35,16 @@ distances_by_length(const uint8_t *query, const uint8_t *codes, size_t nbytes,
 	switch (nbytes)
 	{
 		case 8:
-			scalar_distances(query, codes, 8, ncodes, out);
+			each_distances(query, codes, 8, ncodes, out);
 			break;
 		case 16:
-			scalar_distances(query, codes, 16, ncodes, out);
+			each_distances(query, codes, 16, ncodes, out);
 			break;
 		case 32:
-			scalar_distances(query, codes, 32, ncodes, out);
+			each_distances(query, codes, 32, ncodes, out);
 			break;
 		default:
-			scalar_distances(query, codes, nbytes, ncodes, out);
+			each_distances(query, codes, nbytes, ncodes, out);
 			break;
 	}
 }
@@ -83,12 +56,12 @@ within_by_length(const uint8_t *query, const uint8_t *codes, size_t nbytes, size
 	switch (nbytes)
 	{
 		case 8:
-			return scalar_within(query, codes, 8, ncodes, radius, mask);
+			return each_within(query, codes, 8, ncodes, radius, mask);
 		case 16:
-			return scalar_within(query, codes, 16, ncodes, radius, mask);
+			return each_within(query, codes, 16, ncodes, radius, mask);
 		case 32:
-			return scalar_within(query, codes, 32, ncodes, radius, mask);
+			return each_within(query, codes, 32, ncodes, radius, mask);
 		default:
-			return scalar_within(query, codes, nbytes, ncodes, radius, mask);
+			return each_within(query, codes, nbytes, ncodes, radius, mask);
 	}
 }
