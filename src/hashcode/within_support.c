@@ -5,7 +5,7 @@
  * The index serves "column <@ ball"; people write hamming_within(column, b, r).
  * This planner support function turns the one into the other.
  */
-#include "hashcode/hashcode.h"
+#include "hashcode/selectivity.h"
 
 #include "access/stratnum.h"
 #include "catalog/pg_proc.h"
@@ -77,6 +77,56 @@ index_condition(SupportRequestIndexCondition *request)
 									InvalidOid, InvalidOid));
 }
 
+/*
+ * The share of rows for which hamming_within(a, b, r) is true.  False where the
+ * planner should use its default.
+ */
+static bool
+selectivity(SupportRequestSelectivity *request)
+{
+	EstimatedBall ball = {0};
+	VariableStatData column;
+	Node *centre = NULL;
+	Node *radius;
+
+	if (list_length(request->args) != 3)
+		return false;
+	radius = estimate_expression_value(request->root, lthird(request->args));
+	if (!IsA(radius, Const) || ((Const *) radius)->constisnull ||
+		DatumGetInt32(((Const *) radius)->constvalue) < 0)
+		return false;
+	ball.radius = DatumGetInt32(((Const *) radius)->constvalue);
+
+	if (request->is_join)
+		examine_variable(request->root, linitial(request->args), 0, &column);
+	else
+	{
+		bool on_left;
+
+		if (!get_restriction_variable(
+				request->root,
+				list_make2(linitial(request->args), lsecond(request->args)),
+				request->varRelid, &column, &centre, &on_left))
+			return false;
+	}
+	if (centre != NULL && IsA(centre, Const))
+	{
+		Const *value = (Const *) centre;
+
+		if (value->constisnull)
+		{
+			ReleaseVariableStats(column);
+			request->selectivity = 0;
+			return true;
+		}
+		ball.nbits = DatumGetHashCodeP(value->constvalue)->nbits;
+		ball.centre = DatumGetHashCodeP(value->constvalue)->bits;
+	}
+	request->selectivity = ball_selectivity(&column, request->funcid, ball);
+	ReleaseVariableStats(column);
+	return true;
+}
+
 Datum
 hamming_within_support(PG_FUNCTION_ARGS)
 {
@@ -85,5 +135,7 @@ hamming_within_support(PG_FUNCTION_ARGS)
 
 	if (IsA(request, SupportRequestIndexCondition))
 		answer = (Node *) index_condition((SupportRequestIndexCondition *) request);
+	else if (IsA(request, SupportRequestSelectivity))
+		answer = selectivity((SupportRequestSelectivity *) request) ? request : NULL;
 	PG_RETURN_POINTER(answer);
 }

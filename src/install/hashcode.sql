@@ -92,15 +92,29 @@ CREATE FUNCTION @extschema@.hashcode_in_ball(@extschema@.hashcode, @extschema@.h
 CREATE FUNCTION @extschema@.hashball_contains(@extschema@.hashball, @extschema@.hashcode)
   RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'hashball_contains';
+CREATE FUNCTION @extschema@.hashcode_in_ball_sel(pg_catalog.internal, pg_catalog.oid, pg_catalog.internal, pg_catalog.int4)
+  RETURNS pg_catalog.float8 LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_in_ball_sel';
+CREATE FUNCTION @extschema@.hashcode_in_ball_joinsel(pg_catalog.internal, pg_catalog.oid, pg_catalog.internal, pg_catalog.int2, pg_catalog.internal)
+  RETURNS pg_catalog.float8 LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_in_ball_joinsel';
+CREATE FUNCTION @extschema@.hashball_contains_sel(pg_catalog.internal, pg_catalog.oid, pg_catalog.internal, pg_catalog.int4)
+  RETURNS pg_catalog.float8 LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashball_contains_sel';
+CREATE FUNCTION @extschema@.hashball_contains_joinsel(pg_catalog.internal, pg_catalog.oid, pg_catalog.internal, pg_catalog.int2, pg_catalog.internal)
+  RETURNS pg_catalog.float8 LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashball_contains_joinsel';
 CREATE OPERATOR @extschema@.<@ (
   FUNCTION = @extschema@.hashcode_in_ball,
   LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashball,
-  COMMUTATOR = OPERATOR(@extschema@.@>)
+  COMMUTATOR = OPERATOR(@extschema@.@>),
+  RESTRICT = @extschema@.hashcode_in_ball_sel, JOIN = @extschema@.hashcode_in_ball_joinsel
 );
 CREATE OPERATOR @extschema@.@> (
   FUNCTION = @extschema@.hashball_contains,
   LEFTARG = @extschema@.hashball, RIGHTARG = @extschema@.hashcode,
-  COMMUTATOR = OPERATOR(@extschema@.<@)
+  COMMUTATOR = OPERATOR(@extschema@.<@),
+  RESTRICT = @extschema@.hashball_contains_sel, JOIN = @extschema@.hashball_contains_joinsel
 );
 
 CREATE FUNCTION @extschema@.hamming_within_support(pg_catalog.internal)
@@ -110,3 +124,253 @@ CREATE FUNCTION @extschema@.hamming_within(a @extschema@.hashcode, b @extschema@
   RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
   SUPPORT @extschema@.hamming_within_support
   AS 'MODULE_PATHNAME', 'hamming_within';
+
+-- ---------------------------------------------------------------- comparison
+CREATE FUNCTION @extschema@.hashcode_eq(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_eq';
+CREATE FUNCTION @extschema@.hashcode_ne(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_ne';
+CREATE FUNCTION @extschema@.hashcode_lt(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_lt';
+CREATE FUNCTION @extschema@.hashcode_le(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_le';
+CREATE FUNCTION @extschema@.hashcode_gt(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_gt';
+CREATE FUNCTION @extschema@.hashcode_ge(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_ge';
+CREATE FUNCTION @extschema@.hashcode_cmp(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_cmp';
+CREATE FUNCTION @extschema@.hashcode_sortsupport(pg_catalog.internal)
+  RETURNS pg_catalog.void LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_sortsupport';
+CREATE FUNCTION @extschema@.hashcode_hash(@extschema@.hashcode)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_hash';
+CREATE FUNCTION @extschema@.hashcode_hash_extended(@extschema@.hashcode, pg_catalog.int8)
+  RETURNS pg_catalog.int8 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_hash_extended';
+CREATE OPERATOR @extschema@.= (
+  FUNCTION = @extschema@.hashcode_eq, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.=), NEGATOR = OPERATOR(@extschema@.<>),
+  RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel,
+  HASHES, MERGES
+);
+CREATE OPERATOR @extschema@.<> (
+  FUNCTION = @extschema@.hashcode_ne, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.<>), NEGATOR = OPERATOR(@extschema@.=),
+  RESTRICT = pg_catalog.neqsel, JOIN = pg_catalog.neqjoinsel
+);
+CREATE OPERATOR @extschema@.< (
+  FUNCTION = @extschema@.hashcode_lt, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.>), NEGATOR = OPERATOR(@extschema@.>=),
+  RESTRICT = pg_catalog.scalarltsel, JOIN = pg_catalog.scalarltjoinsel
+);
+CREATE OPERATOR @extschema@.<= (
+  FUNCTION = @extschema@.hashcode_le, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.>=), NEGATOR = OPERATOR(@extschema@.>),
+  RESTRICT = pg_catalog.scalarlesel, JOIN = pg_catalog.scalarlejoinsel
+);
+CREATE OPERATOR @extschema@.> (
+  FUNCTION = @extschema@.hashcode_gt, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.<), NEGATOR = OPERATOR(@extschema@.<=),
+  RESTRICT = pg_catalog.scalargtsel, JOIN = pg_catalog.scalargtjoinsel
+);
+CREATE OPERATOR @extschema@.>= (
+  FUNCTION = @extschema@.hashcode_ge, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.<=), NEGATOR = OPERATOR(@extschema@.<),
+  RESTRICT = pg_catalog.scalargesel, JOIN = pg_catalog.scalargejoinsel
+);
+CREATE OPERATOR CLASS @extschema@.hashcode_ops DEFAULT FOR TYPE @extschema@.hashcode USING btree AS
+  OPERATOR 1 @extschema@.< (@extschema@.hashcode, @extschema@.hashcode),
+  OPERATOR 2 @extschema@.<= (@extschema@.hashcode, @extschema@.hashcode),
+  OPERATOR 3 @extschema@.= (@extschema@.hashcode, @extschema@.hashcode),
+  OPERATOR 4 @extschema@.>= (@extschema@.hashcode, @extschema@.hashcode),
+  OPERATOR 5 @extschema@.> (@extschema@.hashcode, @extschema@.hashcode),
+  FUNCTION 1 @extschema@.hashcode_cmp(@extschema@.hashcode, @extschema@.hashcode),
+  FUNCTION 2 @extschema@.hashcode_sortsupport(pg_catalog.internal),
+  FUNCTION 4 pg_catalog.btequalimage(pg_catalog.oid);
+CREATE OPERATOR CLASS @extschema@.hashcode_ops DEFAULT FOR TYPE @extschema@.hashcode USING hash AS
+  OPERATOR 1 @extschema@.= (@extschema@.hashcode, @extschema@.hashcode),
+  FUNCTION 1 @extschema@.hashcode_hash(@extschema@.hashcode),
+  FUNCTION 2 @extschema@.hashcode_hash_extended(@extschema@.hashcode, pg_catalog.int8);
+
+-- ---------------------------------------------------------------- bits
+CREATE FUNCTION @extschema@.hashcode_and(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_and';
+CREATE OPERATOR @extschema@.& (
+  FUNCTION = @extschema@.hashcode_and, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.&)
+);
+CREATE FUNCTION @extschema@.hashcode_or(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_or';
+CREATE OPERATOR @extschema@.| (
+  FUNCTION = @extschema@.hashcode_or, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.|)
+);
+CREATE FUNCTION @extschema@.hashcode_xor(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_xor';
+CREATE OPERATOR @extschema@.# (
+  FUNCTION = @extschema@.hashcode_xor, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode,
+  COMMUTATOR = OPERATOR(@extschema@.#)
+);
+CREATE FUNCTION @extschema@.hashcode_concat(@extschema@.hashcode, @extschema@.hashcode)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_concat';
+CREATE OPERATOR @extschema@.|| (
+  FUNCTION = @extschema@.hashcode_concat, LEFTARG = @extschema@.hashcode, RIGHTARG = @extschema@.hashcode
+);
+CREATE FUNCTION @extschema@.hashcode_not(@extschema@.hashcode)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_not';
+CREATE OPERATOR @extschema@.~ (FUNCTION = @extschema@.hashcode_not, RIGHTARG = @extschema@.hashcode);
+CREATE FUNCTION @extschema@.length(@extschema@.hashcode)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_length';
+CREATE FUNCTION @extschema@.popcount(@extschema@.hashcode)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_popcount';
+CREATE FUNCTION @extschema@.get_bit(code @extschema@.hashcode, n pg_catalog.int4)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_get_bit';
+CREATE FUNCTION @extschema@.set_bit(code @extschema@.hashcode, n pg_catalog.int4, new_value pg_catalog.int4)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_set_bit';
+CREATE FUNCTION @extschema@.substring(code @extschema@.hashcode, start pg_catalog.int4, count pg_catalog.int4)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_substring';
+
+-- ---------------------------------------------------------------- casts
+-- Assignment where nothing is lost; from real[], which keeps only signs, explicit.
+CREATE FUNCTION @extschema@.hashcode(pg_catalog."bit")
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bit_to_hashcode';
+CREATE FUNCTION @extschema@.hashcode(pg_catalog.varbit)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bit_to_hashcode';
+CREATE FUNCTION @extschema@.hashcode(pg_catalog.bytea)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bytea_to_hashcode';
+CREATE FUNCTION @extschema@.hashcode(pg_catalog.int8)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bigint_to_hashcode';
+CREATE FUNCTION @extschema@.hashcode(pg_catalog.float4[])
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'real_array_to_hashcode';
+CREATE FUNCTION @extschema@.hashcode("values" pg_catalog.float4[], threshold pg_catalog.float4)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'real_array_to_hashcode_threshold';
+CREATE FUNCTION @extschema@.hashcode("values" pg_catalog.float4[], thresholds pg_catalog.float4[])
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'real_array_to_hashcode_thresholds';
+CREATE FUNCTION @extschema@.hashcode_to_bit(@extschema@.hashcode)
+  RETURNS pg_catalog."bit" LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_to_varbit';
+CREATE FUNCTION @extschema@.hashcode_to_varbit(@extschema@.hashcode)
+  RETURNS pg_catalog.varbit LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_to_varbit';
+CREATE FUNCTION @extschema@.hashcode_to_bytea(@extschema@.hashcode)
+  RETURNS pg_catalog.bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_to_bytea';
+CREATE FUNCTION @extschema@.hashcode_to_bigint(@extschema@.hashcode)
+  RETURNS pg_catalog.int8 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_to_bigint';
+CREATE CAST (pg_catalog."bit" AS @extschema@.hashcode) WITH FUNCTION @extschema@.hashcode(pg_catalog."bit") AS ASSIGNMENT;
+CREATE CAST (@extschema@.hashcode AS pg_catalog."bit") WITH FUNCTION @extschema@.hashcode_to_bit(@extschema@.hashcode) AS ASSIGNMENT;
+CREATE CAST (pg_catalog.varbit AS @extschema@.hashcode) WITH FUNCTION @extschema@.hashcode(pg_catalog.varbit) AS ASSIGNMENT;
+CREATE CAST (@extschema@.hashcode AS pg_catalog.varbit) WITH FUNCTION @extschema@.hashcode_to_varbit(@extschema@.hashcode) AS ASSIGNMENT;
+CREATE CAST (pg_catalog.bytea AS @extschema@.hashcode) WITH FUNCTION @extschema@.hashcode(pg_catalog.bytea) AS ASSIGNMENT;
+CREATE CAST (@extschema@.hashcode AS pg_catalog.bytea) WITH FUNCTION @extschema@.hashcode_to_bytea(@extschema@.hashcode) AS ASSIGNMENT;
+CREATE CAST (pg_catalog.int8 AS @extschema@.hashcode) WITH FUNCTION @extschema@.hashcode(pg_catalog.int8) AS ASSIGNMENT;
+CREATE CAST (@extschema@.hashcode AS pg_catalog.int8) WITH FUNCTION @extschema@.hashcode_to_bigint(@extschema@.hashcode) AS ASSIGNMENT;
+CREATE CAST (pg_catalog.float4[] AS @extschema@.hashcode) WITH FUNCTION @extschema@.hashcode(pg_catalog.float4[]);
+
+-- ---------------------------------------------------------------- re-ranking
+CREATE FUNCTION @extschema@.asymmetric_distance(code @extschema@.hashcode, vector pg_catalog.float4[])
+  RETURNS pg_catalog.float8 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_asymmetric_distance';
+CREATE FUNCTION @extschema@.asymmetric_distance(code @extschema@.hashcode, vector pg_catalog.float4[], thresholds pg_catalog.float4[])
+  RETURNS pg_catalog.float8 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_asymmetric_distance_thresholds';
+
+-- ---------------------------------------------------------------- aggregates
+CREATE AGGREGATE @extschema@.bit_and(@extschema@.hashcode) (
+  SFUNC = @extschema@.hashcode_and, STYPE = @extschema@.hashcode, COMBINEFUNC = @extschema@.hashcode_and, PARALLEL = SAFE
+);
+CREATE AGGREGATE @extschema@.bit_or(@extschema@.hashcode) (
+  SFUNC = @extschema@.hashcode_or, STYPE = @extschema@.hashcode, COMBINEFUNC = @extschema@.hashcode_or, PARALLEL = SAFE
+);
+CREATE AGGREGATE @extschema@.bit_xor(@extschema@.hashcode) (
+  SFUNC = @extschema@.hashcode_xor, STYPE = @extschema@.hashcode, COMBINEFUNC = @extschema@.hashcode_xor, PARALLEL = SAFE
+);
+CREATE FUNCTION @extschema@.bitcounts_transition(pg_catalog.internal, @extschema@.hashcode)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bitcounts_transition';
+CREATE FUNCTION @extschema@.bitcounts_combine(pg_catalog.internal, pg_catalog.internal)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bitcounts_combine';
+CREATE FUNCTION @extschema@.bitcounts_serialize(pg_catalog.internal)
+  RETURNS pg_catalog.bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bitcounts_serialize';
+CREATE FUNCTION @extschema@.bitcounts_deserialize(pg_catalog.bytea, pg_catalog.internal)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bitcounts_deserialize';
+CREATE FUNCTION @extschema@.hashcode_majority(pg_catalog.internal)
+  RETURNS @extschema@.hashcode LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_majority';
+CREATE FUNCTION @extschema@.hashcode_bit_means(pg_catalog.internal)
+  RETURNS pg_catalog.float8[] LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_bit_means';
+CREATE AGGREGATE @extschema@.majority(@extschema@.hashcode) (
+  SFUNC = @extschema@.bitcounts_transition, STYPE = pg_catalog.internal, FINALFUNC = @extschema@.hashcode_majority,
+  COMBINEFUNC = @extschema@.bitcounts_combine, SERIALFUNC = @extschema@.bitcounts_serialize,
+  DESERIALFUNC = @extschema@.bitcounts_deserialize, PARALLEL = SAFE
+);
+CREATE AGGREGATE @extschema@.bit_means(@extschema@.hashcode) (
+  SFUNC = @extschema@.bitcounts_transition, STYPE = pg_catalog.internal, FINALFUNC = @extschema@.hashcode_bit_means,
+  COMBINEFUNC = @extschema@.bitcounts_combine, SERIALFUNC = @extschema@.bitcounts_serialize,
+  DESERIALFUNC = @extschema@.bitcounts_deserialize, PARALLEL = SAFE
+);
+
+CREATE TYPE @extschema@.hashcode_quality AS (
+  codes pg_catalog.int8,
+  bits pg_catalog.int4,
+  bit_balance pg_catalog.float8,
+  bit_entropy pg_catalog.float8,
+  effective_bits pg_catalog.float8,
+  constant_bits pg_catalog.int4,
+  distinct_codes pg_catalog.int8,
+  collision_shared pg_catalog.float8,
+  collision_lost pg_catalog.float8,
+  colliding_pairs pg_catalog.float8,
+  exact pg_catalog.bool
+);
+CREATE FUNCTION @extschema@.hashcode_quality_transition(pg_catalog.internal, @extschema@.hashcode)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'quality_transition';
+CREATE FUNCTION @extschema@.hashcode_quality_combine(pg_catalog.internal, pg_catalog.internal)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'quality_combine';
+CREATE FUNCTION @extschema@.hashcode_quality_serialize(pg_catalog.internal)
+  RETURNS pg_catalog.bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'quality_serialize';
+CREATE FUNCTION @extschema@.hashcode_quality_deserialize(pg_catalog.bytea, pg_catalog.internal)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'quality_deserialize';
+CREATE FUNCTION @extschema@.hashcode_quality_final(pg_catalog.internal)
+  RETURNS @extschema@.hashcode_quality LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_quality';
+CREATE AGGREGATE @extschema@.quality(@extschema@.hashcode) (
+  SFUNC = @extschema@.hashcode_quality_transition, STYPE = pg_catalog.internal, FINALFUNC = @extschema@.hashcode_quality_final,
+  COMBINEFUNC = @extschema@.hashcode_quality_combine, SERIALFUNC = @extschema@.hashcode_quality_serialize,
+  DESERIALFUNC = @extschema@.hashcode_quality_deserialize, PARALLEL = SAFE
+);
