@@ -15,6 +15,7 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
@@ -175,6 +176,19 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 	int radius;
 
 	genericcostestimate(root, path, loop_count, &generic);
+	if (path->path.pathtype == T_IndexOnlyScan)
+	{
+		/*
+		 * A query that needs no column at all is offered as an index-only scan,
+		 * which would trust the visibility map for TIDs read earlier (see
+		 * README.md): never.
+		 */
+		*startup = *total = get_float8_infinity();
+		*selectivity = generic.indexSelectivity;
+		*correlation = 0;
+		*pages = generic.numIndexPages;
+		return;
+	}
 	read_shape(path->indexinfo->indexoid, path->indexinfo->tuples, &shape);
 	get_tablespace_page_costs(path->indexinfo->reltablespace, &random_cost, &seq_cost);
 
