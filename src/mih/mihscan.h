@@ -44,6 +44,7 @@ typedef struct MihStream
 	MihKey done;   /* all results up to here were found */
 	int radius;	   /* walk: distance up to which it went, -1 at first */
 	uint64 pages;  /* walk: pages of the last step */
+	uint64 walked; /* walk: pages of all steps */
 	bool linear;   /* reads every page of its parts */
 	bool finished; /* nothing is left beyond queue */
 } MihStream;

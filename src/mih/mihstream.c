@@ -13,26 +13,37 @@
 
 #define FIRST_KEEP 1024
 #define KEEP_GROWTH 8
-#define FIRST_PAGES 8 /* pages that the first step of a walk may touch */
+#define FIRST_PAGES 8  /* pages that the first step of a walk may touch */
+#define WALK_SHARE 0.3 /* of a pass, what steps that end in a pass may cost in all */
 
+/*
+ * How many results the next refill should keep: few at first, so that the bound
+ * falls fast, and more once a refill had more than that to give.
+ */
 static int64
 next_keep(const MihStream *stream)
 {
 	int64 most = Max(FIRST_KEEP, (int64) work_mem * 1024 / (2 * (int64) sizeof(MihKey)));
 
-	return stream->queue.keep == 0 ? FIRST_KEEP
-								   : Min(stream->queue.keep * KEEP_GROWTH, most);
+	if (stream->queue.keep == 0)
+		return FIRST_KEEP;
+	return stream->queue.truncated ? Min(stream->queue.keep * KEEP_GROWTH, most)
+								   : stream->queue.keep;
 }
 
 /*
  * Choose the radius of the next step: the greatest that touches at most twice
- * the pages of the last one, and at least one more.  Returns -1 if reading all
- * pages once is cheaper.
+ * the pages of the last one, and at least one more.  Returns -1 if it is time to
+ * read all pages once: nobody knows how far an ordered scan will be read, so its
+ * steps may waste only a share of what that pass costs, while a radius that
+ * bounds the scan is worth up to a whole pass.
  */
 static int
 plan_step(MihScan *scan, MihStream *stream)
 {
 	uint64 pass = mih_pass_pages(scan, MIH_STREAM_WALK);
+	uint64 share = scan->max_distance < scan->nbits ? pass : (uint64) (pass * WALK_SHARE);
+	uint64 left = share > stream->walked ? share - stream->walked : 0;
 	uint64 most = Max(FIRST_PAGES, 2 * stream->pages);
 	int radius = stream->radius + 1;
 	uint64 pages;
@@ -40,22 +51,24 @@ plan_step(MihScan *scan, MihStream *stream)
 	/* Without an order nothing is won by small steps. */
 	if (!scan->ordered)
 		radius = scan->max_distance;
-	pages = mih_plan_walk(scan, radius, pass);
-	if (pages > pass)
+	pages = mih_plan_walk(scan, radius, left);
+	if (pages > left)
 		return -1;
+	most = Min(most, left);
 	while (radius < scan->max_distance)
 	{
-		uint64 more = mih_plan_walk(scan, radius + 1, Min(most, pass));
+		uint64 more = mih_plan_walk(scan, radius + 1, most);
 
-		if (more > most || more > pass)
+		if (more > most)
 		{
-			mih_plan_walk(scan, radius, pass);
+			mih_plan_walk(scan, radius, left);
 			break;
 		}
 		pages = more;
 		radius++;
 	}
 	stream->pages = pages;
+	stream->walked += pages;
 	return radius;
 }
 
