@@ -67,4 +67,68 @@
 #define compat_count_search(scan) ((void) 0)
 #endif
 
+/* SHA-256, whose interface changed with 14. */
+#if PG_VERSION_NUM >= 140000
+#include "common/cryptohash.h"
+
+typedef pg_cryptohash_ctx compat_sha256;
+
+static inline void
+compat_sha256_check(int rc)
+{
+	if (rc < 0)
+		elog(ERROR, "could not compute a SHA-256 hash");
+}
+
+static inline compat_sha256 *
+compat_sha256_begin(void)
+{
+	compat_sha256 *hash = pg_cryptohash_create(PG_SHA256);
+
+	compat_sha256_check(hash ? pg_cryptohash_init(hash) : -1);
+	return hash;
+}
+
+static inline void
+compat_sha256_update(compat_sha256 *hash, const void *data, size_t size)
+{
+	compat_sha256_check(pg_cryptohash_update(hash, data, size));
+}
+
+static inline void
+compat_sha256_finish(compat_sha256 *hash, uint8 *digest)
+{
+	compat_sha256_check(pg_cryptohash_final(hash, digest, 32));
+	pg_cryptohash_free(hash);
+}
+#else
+#include "common/sha2.h"
+
+#define ROLE_PG_READ_SERVER_FILES DEFAULT_ROLE_READ_SERVER_FILES
+
+typedef pg_sha256_ctx compat_sha256;
+
+static inline compat_sha256 *
+compat_sha256_begin(void)
+{
+	compat_sha256 *hash = palloc(sizeof(*hash));
+
+	pg_sha256_init(hash);
+	return hash;
+}
+
+static inline void
+compat_sha256_update(compat_sha256 *hash, const void *data, size_t size)
+{
+	pg_sha256_update(hash, data, size);
+}
+
+static inline void
+compat_sha256_finish(compat_sha256 *hash, uint8 *digest)
+{
+	pg_sha256_final(hash, digest);
+	pfree(hash);
+}
+#endif
+
 #endif

@@ -1,0 +1,490 @@
+/*
+ * engine.c
+ *	  From requests to answers: lanes that take turns, decoding threads, and one
+ *	  computing thread that makes batches across clients.
+ */
+#include "service/service.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hamming/hamming.h"
+#include "image/image.h"
+
+struct Engine
+{
+	const ServiceConfig *config;
+	const NnDevice *device;
+	Models *models;
+	int wake; /* eventfd of the serving thread */
+	int nthreads;
+	pthread_t *thread; /* nthreads decoders, then the computing thread */
+
+	pthread_mutex_t lock;
+	pthread_cond_t work;  /* some lane has a request, or stop */
+	pthread_cond_t ready; /* a picture was decoded, or one less will be, or stop */
+	bool stop;
+	Lane *ring_first, *ring_last;	   /* lanes with requests, next in turn first */
+	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
+	Request *done;					   /* finished, for the serving thread */
+	EngineStats stats;
+};
+
+void
+request_free(Request *request)
+{
+	free(request->payload);
+	free(request->pixels);
+	free(request->reply);
+	free(request);
+}
+
+void
+request_fail(Request *request, const Failure *failure)
+{
+	free(request->reply);
+	request->status = failure->status;
+	request->bits = 0;
+	request->reply = (uint8_t *) strdup(failure->text);
+	request->reply_bytes = request->reply ? strlen(failure->text) : 0;
+}
+
+static bool
+dropped(const Request *request)
+{
+	return atomic_load_explicit(&request->lane->gone, memory_order_relaxed);
+}
+
+/* Hand a request back to the serving thread. */
+static void
+finish(Engine *engine, Request *request)
+{
+	uint64_t one = 1;
+
+	if (request->model)
+		models_release(engine->models, request->model);
+	request->model = NULL;
+	pthread_mutex_lock(&engine->lock);
+	if (dropped(request))
+		engine->stats.dropped++;
+	else if (request->status != DEEPHASH_OK)
+		engine->stats.failures++;
+	request->next = engine->done;
+	engine->done = request;
+	pthread_mutex_unlock(&engine->lock);
+	if (write(engine->wake, &one, sizeof(one)) < 0)
+	{
+		/* The counter is full: the serving thread has been told often enough. */
+	}
+}
+
+/* ---------------------------------------------------------------- decoding */
+
+static void
+check_model(Engine *engine, Request *request)
+{
+	Failure failure;
+	char *text;
+
+	request->model = models_acquire(engine->models, request->head.model, &failure);
+	if (request->model == NULL)
+	{
+		request_fail(request, &failure);
+		return;
+	}
+	text = nn_model_describe(request->model->file);
+	if (text == NULL)
+	{
+		fail(&failure, DEEPHASH_NO_MEMORY, "out of memory");
+		request_fail(request, &failure);
+		return;
+	}
+	request->status = DEEPHASH_OK;
+	request->bits = request->model->file->info.bits;
+	request->reply = (uint8_t *) text;
+	request->reply_bytes = strlen(text);
+}
+
+static bool
+decode(Engine *engine, Request *request, Failure *failure)
+{
+	ImageLimits limits = image_default_limits;
+	ImageError err = {""};
+	const NnModelInfo *info;
+
+	request->model = models_acquire(engine->models, request->head.model, failure);
+	if (request->model == NULL)
+		return false;
+	request->pixels = malloc(request->model->image_bytes);
+	if (request->pixels == NULL)
+		return fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+	info = &request->model->file->info;
+	limits.max_pixels = engine->config->max_pixels;
+
+	ImagePreprocess pre = {.width = info->width,
+						   .height = info->height,
+						   .resize = info->resize,
+						   .filter = info->area_filter ? IMAGE_AREA : IMAGE_BICUBIC};
+
+	if (!image_from_jpeg(request->payload, request->head.length, &pre, &limits,
+						 request->pixels, &err))
+		return fail(failure, DEEPHASH_BAD_IMAGE, "%s", err.text);
+	return true;
+}
+
+/* Put a lane that has requests at the end of the ring.  Called with the lock. */
+static void
+queue_lane(Engine *engine, Lane *lane)
+{
+	lane->waiting = true;
+	lane->next = NULL;
+	if (engine->ring_first == NULL)
+		engine->ring_first = lane;
+	else
+		engine->ring_last->next = lane;
+	engine->ring_last = lane;
+}
+
+/* The next request, lanes taking turns.  Called with the lock; NULL: stop. */
+static Request *
+next_request(Engine *engine)
+{
+	Lane *lane;
+	Request *request;
+
+	while (!engine->stop && engine->ring_first == NULL)
+		pthread_cond_wait(&engine->work, &engine->lock);
+	if (engine->stop)
+		return NULL;
+	lane = engine->ring_first;
+	engine->ring_first = lane->next;
+	request = lane->first;
+	lane->first = request->next;
+	request->next = NULL;
+	lane->waiting = false;
+	if (lane->first != NULL)
+		queue_lane(engine, lane);
+	return request;
+}
+
+/* Take a decoded picture to the computing thread, or a failure to its client. */
+static void
+after_decoding(Engine *engine, Request *request, bool good)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->stats.queued--;
+	if (good)
+	{
+		request->ready_us = now_us();
+		request->next = NULL;
+		if (engine->ready_first == NULL)
+			engine->ready_first = request;
+		else
+			engine->ready_last->next = request;
+		engine->ready_last = request;
+		engine->stats.ready++;
+	}
+	/* Even a failure matters to a batch that waits for it. */
+	pthread_cond_signal(&engine->ready);
+	pthread_mutex_unlock(&engine->lock);
+	if (!good)
+		finish(engine, request);
+}
+
+static void *
+decoding_thread(void *arg)
+{
+	Engine *engine = arg;
+	Request *request;
+
+	for (;;)
+	{
+		Failure failure;
+		bool good = false;
+
+		pthread_mutex_lock(&engine->lock);
+		request = next_request(engine);
+		pthread_mutex_unlock(&engine->lock);
+		if (request == NULL)
+			return NULL;
+		if (dropped(request))
+			;
+		else if (request->head.kind == DEEPHASH_CHECK_MODEL)
+			check_model(engine, request);
+		else if (decode(engine, request, &failure))
+			good = true;
+		else
+			request_fail(request, &failure);
+		free(request->payload);
+		request->payload = NULL;
+		after_decoding(engine, request, good);
+	}
+}
+
+/* --------------------------------------------------------------- computing */
+
+/*
+ * A batch: the oldest picture and those after it that want the same model.
+ * It waits for more only while some are on their way, so that a lone request
+ * never waits.  Called with the lock; 0: stop.
+ */
+static int
+next_batch(Engine *engine, Request **batch)
+{
+	int n = 0;
+	int64_t until;
+	const Model *model;
+
+	while (!engine->stop && engine->ready_first == NULL)
+		pthread_cond_wait(&engine->ready, &engine->lock);
+	if (engine->stop)
+		return 0;
+
+	model = engine->ready_first->model;
+	until = engine->ready_first->ready_us + engine->config->batch_wait_us;
+	while (!engine->stop && engine->stats.queued > 0 &&
+		   engine->stats.ready < model->max_batch && now_us() < until)
+	{
+		struct timespec when = {.tv_sec = until / 1000000,
+								.tv_nsec = until % 1000000 * 1000};
+
+		pthread_cond_timedwait(&engine->ready, &engine->lock, &when);
+	}
+	engine->ready_last = NULL;
+	for (Request **link = &engine->ready_first; *link;)
+	{
+		Request *request = *link;
+
+		if (n < model->max_batch && request->model == model)
+		{
+			*link = request->next;
+			request->next = NULL;
+			batch[n++] = request;
+		}
+		else
+		{
+			engine->ready_last = request;
+			link = &request->next;
+		}
+	}
+	engine->stats.ready -= n;
+	return n;
+}
+
+/* The answer of one picture: [logits,] code. */
+static void
+answer(Request *request, const float *logits)
+{
+	const Model *model = request->model;
+	uint32_t bits = model->file->info.bits;
+	bool want_logits = request->head.flags & DEEPHASH_WANT_LOGITS;
+	size_t before = want_logits ? bits * sizeof(float) : 0;
+
+	request->reply = malloc(before + hamming_bytes(bits));
+	if (request->reply == NULL)
+	{
+		Failure failure;
+
+		fail(&failure, DEEPHASH_NO_MEMORY, "out of memory");
+		request_fail(request, &failure);
+		return;
+	}
+	if (want_logits)
+		memcpy(request->reply, logits, before);
+	hamming_pack(logits, model->file->thresholds, bits, request->reply + before);
+	request->reply_bytes = before + hamming_bytes(bits);
+	request->bits = bits;
+	request->status = DEEPHASH_OK;
+}
+
+static void
+compute(Engine *engine, Request **batch, int n)
+{
+	Model *model = batch[0]->model;
+	size_t bits = model->file->info.bits;
+	NnError err = {""};
+	int live = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (dropped(batch[i]))
+		{
+			finish(engine, batch[i]);
+			batch[i] = NULL;
+			continue;
+		}
+		memcpy(model->images + live * model->image_bytes, batch[i]->pixels,
+			   model->image_bytes);
+		live++;
+	}
+	if (live == 0)
+		return;
+
+	bool good = engine->device->run(model->net, model->images, live, model->logits, &err);
+
+	pthread_mutex_lock(&engine->lock);
+	engine->stats.batches++;
+	engine->stats.images += live;
+	pthread_mutex_unlock(&engine->lock);
+	for (int i = 0, at = 0; i < n; i++)
+	{
+		Failure failure;
+
+		if (batch[i] == NULL)
+			continue;
+		if (good)
+			answer(batch[i], model->logits + at++ * bits);
+		else
+		{
+			fail(&failure, DEEPHASH_DEVICE, "device %s: %s", engine->device->name,
+				 err.text);
+			request_fail(batch[i], &failure);
+		}
+		finish(engine, batch[i]);
+	}
+}
+
+static void *
+computing_thread(void *arg)
+{
+	Engine *engine = arg;
+	Request *batch[engine->config->batch_size];
+	int n;
+
+	for (;;)
+	{
+		pthread_mutex_lock(&engine->lock);
+		n = next_batch(engine, batch);
+		pthread_mutex_unlock(&engine->lock);
+		if (n == 0)
+			return NULL;
+		compute(engine, batch, n);
+	}
+}
+
+/* --------------------------------------------------- for the serving thread */
+
+Engine *
+engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
+			 Failure *failure)
+{
+	Engine *engine = calloc(1, sizeof(*engine));
+	pthread_condattr_t monotonic;
+
+	if (engine == NULL)
+	{
+		fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		return NULL;
+	}
+	engine->config = config;
+	engine->device = device;
+	engine->wake = wake;
+	pthread_mutex_init(&engine->lock, NULL);
+	pthread_cond_init(&engine->work, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&engine->ready, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	engine->models = models_create(config, device, failure);
+	engine->thread = calloc(config->threads + 1, sizeof(pthread_t));
+	if (engine->models == NULL || engine->thread == NULL)
+	{
+		engine_stop(engine);
+		return NULL;
+	}
+	for (int i = 0; i <= config->threads; i++)
+	{
+		int rc = pthread_create(&engine->thread[i], NULL,
+								i < config->threads ? decoding_thread : computing_thread,
+								engine);
+
+		if (rc != 0)
+		{
+			fail(failure, DEEPHASH_NO_MEMORY, "could not start a thread: %s",
+				 strerror(rc));
+			engine_stop(engine);
+			return NULL;
+		}
+		engine->nthreads++;
+	}
+	return engine;
+}
+
+void
+engine_submit(Engine *engine, Request *request)
+{
+	Lane *lane = request->lane;
+
+	request->next = NULL;
+	pthread_mutex_lock(&engine->lock);
+	if (lane->first == NULL)
+		lane->first = request;
+	else
+		lane->last->next = request;
+	lane->last = request;
+	if (!lane->waiting)
+		queue_lane(engine, lane);
+	engine->stats.queued++;
+	pthread_cond_signal(&engine->work);
+	pthread_mutex_unlock(&engine->lock);
+}
+
+Request *
+engine_done(Engine *engine)
+{
+	Request *done;
+
+	pthread_mutex_lock(&engine->lock);
+	done = engine->done;
+	engine->done = NULL;
+	pthread_mutex_unlock(&engine->lock);
+	return done;
+}
+
+void
+engine_stats(Engine *engine, EngineStats *stats)
+{
+	pthread_mutex_lock(&engine->lock);
+	*stats = engine->stats;
+	pthread_mutex_unlock(&engine->lock);
+	models_totals(engine->models, &stats->models, &stats->model_memory);
+}
+
+static void
+free_list(Request *request)
+{
+	while (request)
+	{
+		Request *next = request->next;
+
+		request_free(request);
+		request = next;
+	}
+}
+
+void
+engine_stop(Engine *engine)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->stop = true;
+	pthread_cond_broadcast(&engine->work);
+	pthread_cond_broadcast(&engine->ready);
+	pthread_mutex_unlock(&engine->lock);
+	for (int i = 0; i < engine->nthreads; i++)
+		pthread_join(engine->thread[i], NULL);
+	free(engine->thread);
+	for (Lane *lane = engine->ring_first; lane; lane = lane->next)
+		free_list(lane->first);
+	free_list(engine->ready_first);
+	free_list(engine->done);
+	if (engine->models)
+		models_destroy(engine->models);
+	pthread_cond_destroy(&engine->work);
+	pthread_cond_destroy(&engine->ready);
+	pthread_mutex_destroy(&engine->lock);
+	free(engine);
+}

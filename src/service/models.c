@@ -1,0 +1,320 @@
+/*
+ * models.c
+ *	  The models in use: opened from the cache, checked against their sha256,
+ *	  loaded on the device, and evicted, least recently used first, when their
+ *	  memory is wanted.
+ */
+#include "service/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "service/sha256.h"
+
+struct Models
+{
+	const ServiceConfig *config;
+	const NnDevice *device;
+	int dir; /* the cache */
+
+	pthread_mutex_t lock;
+	pthread_cond_t loaded; /* some model stopped loading */
+	Model *first;
+	uint64_t clock;
+};
+
+Models *
+models_create(const ServiceConfig *config, const NnDevice *device, Failure *failure)
+{
+	Models *models = calloc(1, sizeof(*models));
+
+	if (models == NULL)
+	{
+		fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		return NULL;
+	}
+	models->config = config;
+	models->device = device;
+	models->dir = open(config->cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (models->dir < 0)
+	{
+		fail(failure, DEEPHASH_BAD_REQUEST, "could not open model cache \"%s\": %s",
+			 config->cache_dir, strerror(errno));
+		free(models);
+		return NULL;
+	}
+	pthread_mutex_init(&models->lock, NULL);
+	pthread_cond_init(&models->loaded, NULL);
+	return models;
+}
+
+static void
+model_free(Models *models, Model *model)
+{
+	if (model->net)
+		models->device->unload(model->net);
+	if (model->file)
+		nn_model_close(model->file);
+	free(model->images);
+	free(model->logits);
+	free(model);
+}
+
+/* Is what fd holds what its name promises? */
+static bool
+check_contents(int fd, const uint8_t *sha256, Failure *failure)
+{
+	enum
+	{
+		PIECE = 1 << 20
+	};
+	Sha256 sha;
+	uint8_t digest[DEEPHASH_SHA256_BYTES];
+	uint8_t *piece = malloc(PIECE);
+	off_t at = 0;
+	ssize_t n;
+
+	if (piece == NULL)
+		return fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+	sha256_init(&sha);
+	while ((n = pread(fd, piece, PIECE, at)) > 0)
+	{
+		sha256_update(&sha, piece, (size_t) n);
+		at += n;
+	}
+	free(piece);
+	if (n < 0)
+		return fail(failure, DEEPHASH_BAD_MODEL, "could not read cached model: %s",
+					strerror(errno));
+	sha256_final(&sha, digest);
+	/* NO_MODEL: the session then puts a good copy in its place. */
+	if (memcmp(digest, sha256, sizeof(digest)) != 0)
+		return fail(failure, DEEPHASH_NO_MODEL, "cached model does not match its sha256");
+	return true;
+}
+
+static NnModel *
+open_cached(Models *models, const uint8_t *sha256, Failure *failure)
+{
+	char name[2 * DEEPHASH_SHA256_BYTES + sizeof(DEEPHASH_MODEL_SUFFIX)];
+	struct stat st;
+	NnError err = {""};
+	NnModel *file = NULL;
+	int fd;
+
+	for (int i = 0; i < DEEPHASH_SHA256_BYTES; i++)
+		snprintf(name + 2 * i, 3, "%02x", sha256[i]);
+	strcat(name, DEEPHASH_MODEL_SUFFIX);
+	fd = openat(models->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+	{
+		fail(failure, errno == ENOENT ? DEEPHASH_NO_MODEL : DEEPHASH_BAD_MODEL,
+			 "could not open cached model \"%s\": %s", name, strerror(errno));
+		return NULL;
+	}
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		fail(failure, DEEPHASH_BAD_MODEL,
+			 "cached model \"%s\" is not a regular file of this user", name);
+	else if (check_contents(fd, sha256, failure))
+	{
+		file = nn_model_open_fd(fd, &err);
+		if (file == NULL)
+			fail(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+	}
+	close(fd);
+	return file;
+}
+
+/*
+ * Make the network runnable, for batches as large as configured or, where that
+ * would take more than all of device_memory, for smaller ones.
+ */
+static bool
+load_net(Models *models, Model *model, Failure *failure)
+{
+	const NnGraph *graph = &model->file->graph;
+	const NnModelInfo *info = &model->file->info;
+	NnError err = {""};
+
+	model->image_bytes = (size_t) info->width * info->height * 3;
+	for (int batch = models->config->batch_size;; batch = (batch + 1) / 2)
+	{
+		size_t buffers = batch * (model->image_bytes + info->bits * sizeof(float));
+
+		model->net = models->device->load(graph, batch, models->config->threads, &err);
+		if (model->net == NULL && batch == 1)
+			return fail(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+		if (model->net == NULL)
+			continue;
+		model->memory =
+			models->device->memory(model->net) + model->file->map_size + buffers;
+		if (model->memory <= (size_t) models->config->device_memory)
+		{
+			model->max_batch = batch;
+			break;
+		}
+		models->device->unload(model->net);
+		model->net = NULL;
+		if (batch == 1)
+			return fail(failure, DEEPHASH_TOO_LARGE,
+						"model needs %zu MB for one image, more than "
+						"deephash.device_memory (%lld MB)",
+						model->memory >> 20,
+						(long long) models->config->device_memory >> 20);
+	}
+	model->images = malloc(model->max_batch * model->image_bytes);
+	model->logits = malloc(model->max_batch * sizeof(float) * info->bits);
+	if (model->images == NULL || model->logits == NULL)
+		return fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+	return true;
+}
+
+/*
+ * Evict idle models until `wanted` more bytes fit, as far as that is possible:
+ * models in use stay, and the limit is then exceeded for a while rather than a
+ * request refused.
+ */
+static void
+make_room(Models *models, const Model *keep, size_t wanted)
+{
+	for (;;)
+	{
+		size_t total = wanted;
+		Model **victim = NULL;
+
+		for (Model **m = &models->first; *m; m = &(*m)->next)
+		{
+			if (*m == keep || (*m)->loading)
+				continue;
+			total += (*m)->memory;
+			if ((*m)->users == 0 &&
+				(victim == NULL || (*m)->last_use < (*victim)->last_use))
+				victim = m;
+		}
+		if (total <= (size_t) models->config->device_memory || victim == NULL)
+			return;
+
+		Model *evicted = *victim;
+
+		*victim = evicted->next;
+		model_free(models, evicted);
+	}
+}
+
+static Model *
+find(Models *models, const uint8_t *sha256)
+{
+	for (Model *m = models->first; m; m = m->next)
+	{
+		if (memcmp(m->sha256, sha256, DEEPHASH_SHA256_BYTES) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+static void
+forget(Models *models, Model *model)
+{
+	for (Model **m = &models->first; *m; m = &(*m)->next)
+	{
+		if (*m == model)
+		{
+			*m = model->next;
+			break;
+		}
+	}
+	model_free(models, model);
+}
+
+Model *
+models_acquire(Models *models, const uint8_t *sha256, Failure *failure)
+{
+	Model *model;
+
+	pthread_mutex_lock(&models->lock);
+	while ((model = find(models, sha256)) != NULL && model->loading)
+		pthread_cond_wait(&models->loaded, &models->lock);
+	if (model != NULL)
+	{
+		model->users++;
+		model->last_use = ++models->clock;
+		pthread_mutex_unlock(&models->lock);
+		return model;
+	}
+	model = calloc(1, sizeof(*model));
+	if (model == NULL)
+	{
+		pthread_mutex_unlock(&models->lock);
+		fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		return NULL;
+	}
+	memcpy(model->sha256, sha256, DEEPHASH_SHA256_BYTES);
+	model->users = 1;
+	model->loading = true;
+	model->next = models->first;
+	models->first = model;
+	pthread_mutex_unlock(&models->lock);
+
+	/* Loading takes time and holds up nobody but those who want this model. */
+	model->file = open_cached(models, sha256, failure);
+
+	bool loaded = model->file != NULL && load_net(models, model, failure);
+
+	pthread_mutex_lock(&models->lock);
+	model->loading = false;
+	if (loaded)
+	{
+		model->last_use = ++models->clock;
+		make_room(models, model, model->memory);
+	}
+	else
+	{
+		forget(models, model);
+		model = NULL;
+	}
+	pthread_cond_broadcast(&models->loaded);
+	pthread_mutex_unlock(&models->lock);
+	return model;
+}
+
+void
+models_release(Models *models, Model *model)
+{
+	pthread_mutex_lock(&models->lock);
+	if (--model->users == 0)
+		make_room(models, NULL, 0);
+	pthread_mutex_unlock(&models->lock);
+}
+
+void
+models_totals(Models *models, int *count, size_t *memory)
+{
+	*count = 0;
+	*memory = 0;
+	pthread_mutex_lock(&models->lock);
+	for (Model *m = models->first; m; m = m->next)
+	{
+		if (m->loading)
+			continue;
+		(*count)++;
+		*memory += m->memory;
+	}
+	pthread_mutex_unlock(&models->lock);
+}
+
+void
+models_destroy(Models *models)
+{
+	while (models->first)
+		forget(models, models->first);
+	close(models->dir);
+	pthread_cond_destroy(&models->loaded);
+	pthread_mutex_destroy(&models->lock);
+	free(models);
+}

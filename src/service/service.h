@@ -1,0 +1,168 @@
+/*
+ * service.h
+ *	  What the files of deephash-encoder share.  README.md has the picture.
+ *
+ *	main.c     options, limits, device, good-bye
+ *	server.c   one thread: sockets, frames, admission
+ *	engine.c   queues, decoding threads, the computing thread that makes batches
+ *	models.c   the models in use: opened, checked, resident, evicted
+ *	sandbox.c  what the process gives up
+ *	util.c     failures, log lines, the clock
+ */
+#ifndef SERVICE_H
+#define SERVICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nn/device.h"
+#include "nn/model.h"
+#include "service/protocol.h"
+
+typedef struct ServiceConfig
+{
+	const char
+		*socket_path;	   /* where to listen; short, relative to the working directory */
+	const char *cache_dir; /* where <sha256>.model lie */
+	const char *device;	   /* as nn_device() takes it */
+	const char *plugin_dir; /* NULL: beside the program */
+	int threads;			/* decoding threads, and threads of the device */
+	int batch_size;			/* images of one forward pass, at most */
+	int64_t batch_wait_us;	/* how long a batch waits for images being decoded */
+	int64_t device_memory;	/* bytes that resident models may take together */
+	int64_t max_request;	/* bytes of one image */
+	int64_t max_buffered;	/* bytes of all requests read and not yet decoded */
+	int64_t max_pixels;		/* of one image */
+	int max_clients;
+	bool sandbox;
+} ServiceConfig;
+
+/* A failure on its way to a client. */
+typedef struct Failure
+{
+	DeephashStatus status;
+	char text[512];
+} Failure;
+
+/* ------------------------------------------------------------------ util.c */
+
+/* Fills failure like printf and returns false. */
+extern bool fail(Failure *failure, DeephashStatus status, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * One line to the supervisor, which puts it into the server's log.  The level is
+ * the line's first character: R ready, L log, W warning, F the reason for leaving.
+ */
+extern void say(char level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+extern int64_t now_us(void); /* monotonic clock, microseconds */
+
+/* ---------------------------------------------------------------- models.c */
+
+/* A resident model.  The first block never changes while somebody holds it. */
+typedef struct Model
+{
+	uint8_t sha256[DEEPHASH_SHA256_BYTES];
+	NnModel *file;		/* mapped read-only */
+	NnNet *net;			/* used by the computing thread alone */
+	int max_batch;		/* batch_size, or less where memory is short */
+	size_t image_bytes; /* of one input picture */
+	uint8_t *images;	/* max_batch pictures: the computing thread's */
+	float *logits;		/* max_batch outputs: the computing thread's */
+	size_t memory;		/* bytes it is charged with */
+
+	/* under the lock of the models */
+	int users;
+	bool loading;
+	uint64_t last_use;
+	struct Model *next;
+} Model;
+
+typedef struct Models Models;
+
+extern Models *models_create(const ServiceConfig *config, const NnDevice *device,
+							 Failure *failure);
+/* The model, loaded if need be; NULL and the reason.  Give it back. */
+extern Model *models_acquire(Models *models, const uint8_t *sha256, Failure *failure);
+extern void models_release(Models *models, Model *model);
+extern void models_totals(Models *models, int *count, size_t *memory);
+extern void models_destroy(Models *models);
+
+/* ---------------------------------------------------------------- engine.c */
+
+typedef struct Request Request;
+
+/* A client's place in the queue; lanes take turns, so that a bulk load does not
+ * starve a search. */
+typedef struct Lane
+{
+	atomic_bool gone; /* the client left: its requests are dropped unanswered */
+	/* under the lock of the engine */
+	Request *first, *last;
+	bool waiting; /* in the ring of lanes that have requests */
+	struct Lane *next;
+} Lane;
+
+struct Request
+{
+	Request *next;
+	Lane *lane;
+	DeephashRequest head;
+	uint8_t *payload; /* malloc'ed, head.length bytes */
+	Model *model;	  /* held while the request is in work */
+	uint8_t *pixels;  /* decoded, model->image_bytes */
+	int64_t ready_us; /* when it was decoded */
+	/* the answer */
+	DeephashStatus status;
+	uint32_t bits;
+	uint8_t *reply; /* malloc'ed */
+	size_t reply_bytes;
+};
+
+typedef struct EngineStats
+{
+	uint64_t images, batches, failures, dropped;
+	int queued; /* submitted and not yet decoded */
+	int ready;	/* decoded and not yet computed */
+	int models;
+	size_t model_memory;
+} EngineStats;
+
+typedef struct Engine Engine;
+
+/* Starts the threads.  wake is an eventfd that is written when a request is done. */
+extern Engine *engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
+							Failure *failure);
+extern void engine_submit(Engine *engine, Request *request);
+/* The requests done since the last call, linked by next. */
+extern Request *engine_done(Engine *engine);
+extern void engine_stats(Engine *engine, EngineStats *stats);
+/* Ends the threads; requests still queued are freed. */
+extern void engine_stop(Engine *engine);
+
+extern void request_free(Request *request);
+/* Let the reply be this text. */
+extern void request_fail(Request *request, const Failure *failure);
+
+/* ---------------------------------------------------------------- server.c */
+
+/*
+ * Serve until the supervisor goes away (false) or a SIGTERM has been written to
+ * quit_fd and all requests under way are answered (true).
+ */
+extern bool serve(const ServiceConfig *config, const NnDevice *device,
+				  const char *device_text, int life_fd, int quit_fd, Failure *failure);
+
+/* --------------------------------------------------------------- sandbox.c */
+
+/* Before anything else: no core file, no new privileges, first to die when memory ends.
+ */
+extern void sandbox_early(void);
+/* After the device is open: no program can be run, no network be reached. */
+extern bool sandbox_enter(Failure *failure);
+
+#endif
