@@ -1,6 +1,233 @@
-#include "compat.h"
+/*
+ * encoder.c
+ *	  Settings of the encoder, and the functions that turn images into codes.
+ */
+#include "encoder/encoder.h"
+
+#include <limits.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
 #include "deephash.h"
+#include "hashcode/hashcode.h"
+
+PG_FUNCTION_INFO_V1(deephash_encode);
+PG_FUNCTION_INFO_V1(deephash_embed);
+PG_FUNCTION_INFO_V1(deephash_engine_status);
+PG_FUNCTION_INFO_V1(deephash_ping);
+
+int encoder_device;
+char *encoder_program;
+int encoder_timeout;
+int encoder_threads;
+int encoder_batch_size;
+double encoder_batch_wait;
+int encoder_device_memory;
+int encoder_max_image_size;
+int encoder_max_image_pixels;
+bool encoder_sandbox;
+
+/* ------------------------------------------------------------------ settings */
+
+static const struct config_enum_entry device_options[] = {
+	{"auto", 0, false}, {"cuda", 1, false}, {"cpu", 2, false}, {NULL, 0, false}};
+
+const char *
+encoder_device_name(void)
+{
+	return device_options[encoder_device].name;
+}
+
+static bool
+check_program(char **value, void **extra, GucSource source)
+{
+	if ((*value)[0] == '\0' || is_absolute_path(*value))
+		return true;
+	GUC_check_errdetail("The path of the program must be absolute.");
+	return false;
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomEnumVariable("deephash.device", "Where networks run.",
+							 "auto takes a GPU if one can be used, else the CPU.",
+							 &encoder_device, 0, device_options, PGC_SIGHUP, 0, NULL,
+							 NULL, NULL);
+	DefineCustomStringVariable(
+		"deephash.encoder_program", "Path of the program deephash-encoder.",
+		"Empty means the one that was installed beside the library.", &encoder_program,
+		"", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_program, NULL, NULL);
+	DefineCustomIntVariable("deephash.encode_timeout",
+							"Longest time to wait for the encoder's answer.",
+							"Zero turns the limit off.", &encoder_timeout, 60000, 0,
+							INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("deephash.encoder_threads",
+							"Threads that decode images, and threads of the CPU device.",
+							"Zero means one per CPU.", &encoder_threads, 0, 0, 256,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("deephash.batch_size", "Most images of one forward pass.",
+							NULL, &encoder_batch_size, 32, 1, 1024, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
+	DefineCustomRealVariable("deephash.batch_wait",
+							 "How long a batch waits for images that are being decoded.",
+							 "With none on their way it does not wait.",
+							 &encoder_batch_wait, 1.0, 0.0, 1000.0, PGC_SIGHUP,
+							 GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"deephash.device_memory", "Memory that the models in use may take together.",
+		"Those used least recently leave it first.", &encoder_device_memory, 1024, 16,
+		INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("deephash.max_image_size",
+							"Largest image, in bytes of its file.", NULL,
+							&encoder_max_image_size, 65536, 1, 1024 * 1024, PGC_SIGHUP,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("deephash.max_image_pixels",
+							"Largest image, in pixels (width times height).", NULL,
+							&encoder_max_image_pixels, 100000000, 1, INT_MAX, PGC_SIGHUP,
+							0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"deephash.sandbox", "Forbid the encoder to reach a network and to run programs.",
+		NULL, &encoder_sandbox, true, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+}
+
 void
 encoder_init(void)
 {
+	define_settings();
+	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
+		supervisor_register();
+}
+
+/* ----------------------------------------------------------------- functions */
+
+/*
+ * The last answer of one place in a query.  In a sequential scan the planner's
+ * "stable" means once per row, and a forward pass per row is not what anybody
+ * who writes ORDER BY code <~> deephash_encode($1) expects.
+ */
+typedef struct LastEncoded
+{
+	MemoryContext context; /* holds image and reply; NULL: nothing yet */
+	uint8 model[DEEPHASH_SHA256_BYTES];
+	bytea *image;
+	EncoderReply reply;
+} LastEncoded;
+
+static bool
+is_last(const LastEncoded *last, const ModelEntry *model, const bytea *image)
+{
+	return last->image != NULL &&
+		   memcmp(last->model, model->sha256, DEEPHASH_SHA256_BYTES) == 0 &&
+		   VARSIZE_ANY_EXHDR(last->image) == VARSIZE_ANY_EXHDR(image) &&
+		   memcmp(VARDATA_ANY(last->image), VARDATA_ANY(image),
+				  VARSIZE_ANY_EXHDR(image)) == 0;
+}
+
+static void
+remember(LastEncoded *last, const ModelEntry *model, const bytea *image,
+		 const EncoderReply *reply)
+{
+	MemoryContext old;
+
+	last->image = NULL;
+	MemoryContextReset(last->context);
+	old = MemoryContextSwitchTo(last->context);
+	last->reply = *reply;
+	last->reply.payload = palloc(reply->length);
+	memcpy(last->reply.payload, reply->payload, reply->length);
+	memcpy(last->model, model->sha256, DEEPHASH_SHA256_BYTES);
+	last->image = (bytea *) palloc(VARSIZE_ANY(image));
+	memcpy(last->image, image, VARSIZE_ANY(image));
+	MemoryContextSwitchTo(old);
+}
+
+/* Arguments (image, model): the reply, or NULL for a NULL image. */
+static const EncoderReply *
+encode_arguments(FunctionCallInfo fcinfo, uint32 flags)
+{
+	LastEncoded *last = fcinfo->flinfo->fn_extra;
+	ModelEntry model;
+	EncoderReply reply;
+	bytea *image;
+
+	if (PG_ARGISNULL(0))
+		return NULL;
+	model_find(model_schema(fcinfo),
+			   PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)), &model);
+	image = PG_GETARG_BYTEA_PP(0);
+	if (last == NULL)
+	{
+		last = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(*last));
+		last->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "deephash_encode",
+											  ALLOCSET_SMALL_SIZES);
+		fcinfo->flinfo->fn_extra = last;
+	}
+	if (!is_last(last, &model, image))
+	{
+		encoder_encode(&model, image, flags, &reply);
+		remember(last, &model, image, &reply);
+	}
+	return &last->reply;
+}
+
+/* deephash_encode(image bytea, model text) returns hashcode */
+Datum
+deephash_encode(PG_FUNCTION_ARGS)
+{
+	const EncoderReply *reply = encode_arguments(fcinfo, 0);
+	HashCode *code;
+
+	if (reply == NULL)
+		PG_RETURN_NULL();
+	code = hashcode_make(reply->bits);
+	memcpy(code->bits, reply->payload, hamming_bytes(reply->bits));
+	PG_RETURN_HASHCODE_P(code);
+}
+
+/* deephash_embed(image bytea, model text) returns real[]: the logits themselves */
+Datum
+deephash_embed(PG_FUNCTION_ARGS)
+{
+	const EncoderReply *reply = encode_arguments(fcinfo, DEEPHASH_WANT_LOGITS);
+	Datum *values;
+
+	if (reply == NULL)
+		PG_RETURN_NULL();
+	values = palloc(reply->bits * sizeof(Datum));
+	for (int i = 0; i < reply->bits; i++)
+	{
+		float4 logit;
+
+		memcpy(&logit, reply->payload + i * sizeof(logit), sizeof(logit));
+		values[i] = Float4GetDatum(logit);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(values, reply->bits, FLOAT4OID, sizeof(float4),
+										  true, TYPALIGN_INT));
+}
+
+/* What the engine is doing, as jsonb; the view deephash_service spreads it out. */
+Datum
+deephash_engine_status(PG_FUNCTION_ARGS)
+{
+	EncoderReply reply;
+
+	encoder_call(DEEPHASH_STATUS, NULL, 0, NULL, 0, &reply);
+	if (reply.status != DEEPHASH_OK)
+		encoder_raise("deephash-encoder gave no status", &reply);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(reply.payload));
+}
+
+/* Wait until the encoder serves; true. */
+Datum
+deephash_ping(PG_FUNCTION_ARGS)
+{
+	encoder_ping();
+	PG_RETURN_BOOL(true);
 }

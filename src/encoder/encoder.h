@@ -1,0 +1,113 @@
+/*
+ * encoder.h
+ *	  What the files of this folder and the model catalogue share.
+ *
+ *	encoder.c     settings; deephash_encode, deephash_embed, status, ping
+ *	trigger.c     deephash_encode_trigger
+ *	client.c      a session's conversation with the engine
+ *	rundir.c      the folder of the socket, the state file, the supervisor's lock
+ *	supervisor.c  the background worker that keeps the engine alive
+ *	spawn.c       the engine as a child process
+ */
+#ifndef ENCODER_H
+#define ENCODER_H
+
+#include "compat.h"
+#include "hamming/hamming.h"
+#include "model/model.h"
+#include "service/protocol.h"
+
+/* --------------------------------------------------------------- encoder.c */
+
+/* Settings, all below "deephash."; README.md lists them. */
+extern int encoder_device;		   /* index into encoder_device_options */
+extern char *encoder_program;	   /* "" = beside the library */
+extern int encoder_timeout;		   /* ms, 0 = none */
+extern int encoder_threads;		   /* 0 = one per CPU */
+extern int encoder_batch_size;	   /* images */
+extern double encoder_batch_wait;  /* ms */
+extern int encoder_device_memory;  /* MB */
+extern int encoder_max_image_size; /* kB */
+extern int encoder_max_image_pixels;
+extern bool encoder_sandbox;
+
+extern const char *encoder_device_name(void);
+
+/* ---------------------------------------------------------------- client.c */
+
+typedef struct EncoderReply
+{
+	DeephashStatus status;
+	int bits;
+	char *payload; /* palloc'ed, length bytes and a NUL */
+	size_t length;
+} EncoderReply;
+
+/*
+ * Ask the engine, starting it if need be, and wait for the answer.  Raises an
+ * ERROR when there is none: the engine died or cannot be started, the query was
+ * cancelled, deephash.encode_timeout passed.  A refusal by the engine comes back
+ * in reply->status, for encoder_raise or for the caller to deal with.
+ */
+extern void encoder_call(DeephashKind kind, const uint8 *model, uint32 flags,
+						 const void *payload, size_t length, EncoderReply *reply);
+
+/* Wait until there is an engine that answers. */
+extern void encoder_ping(void);
+
+/* Raise the refusal in reply as an ERROR; what was wanted begins the message. */
+extern void encoder_raise(const char *wanted, const EncoderReply *reply)
+	pg_attribute_noreturn();
+
+/*
+ * The code (and logits, with DEEPHASH_WANT_LOGITS) of one image by a model of the
+ * catalogue.  Raises an ERROR for anything but success.
+ */
+extern void encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
+						   EncoderReply *reply);
+
+/* ---------------------------------------------------------------- rundir.c */
+
+typedef enum EngineState
+{
+	ENGINE_UNKNOWN,	 /* no supervisor has written anything */
+	ENGINE_STARTING, /* on its way */
+	ENGINE_RUNNING,
+	ENGINE_RESTARTING, /* died while serving; comes back after a pause */
+	ENGINE_FAILED	   /* did not start; tried again after a pause */
+} EngineState;
+
+extern void rundir_make(void);
+extern void rundir_clean(void);			  /* the supervisor's first act */
+extern bool rundir_lock_supervisor(void); /* false: there is another one */
+extern int rundir_supervisor_pid(void);	  /* 0: there is none */
+extern void rundir_write_state(EngineState state, const char *reason);
+extern EngineState rundir_read_state(char *reason, size_t size);
+
+/* ------------------------------------------------------------ supervisor.c */
+
+/* At server start, when the library is preloaded. */
+extern void supervisor_register(void);
+/* From a session.  False: no free slot for a background worker. */
+extern bool supervisor_start(void);
+
+extern PGDLLEXPORT void deephash_supervisor_main(Datum arg);
+
+/* ----------------------------------------------------------------- spawn.c */
+
+typedef struct EngineProcess
+{
+	pid_t pid;		 /* 0: none */
+	int life;		 /* its standard input: closing it ends the engine; -1: closed */
+	int output;		 /* its standard output and error; -1: closed */
+	char line[1024]; /* the incomplete last line of it */
+	size_t have;
+} EngineProcess;
+
+/* The engine's command line by the current settings, NULL-terminated, palloc'ed. */
+extern char **engine_command(void);
+/* Fork and exec.  False: no process or no pipes, errno says why. */
+extern bool engine_spawn(EngineProcess *engine, char **command);
+extern void engine_close(EngineProcess *engine);
+
+#endif

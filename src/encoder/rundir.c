@@ -1,0 +1,159 @@
+/*
+ * rundir.c
+ *	  The folder in the data directory through which sessions, supervisor and
+ *	  engine find each other without shared memory, so that all of it works
+ *	  whether or not the library was preloaded.
+ */
+#include "encoder/encoder.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#define LOCK_FILE DEEPHASH_RUN_DIR "/supervisor.lock"
+#define STATE_FILE DEEPHASH_RUN_DIR "/state"
+#define LEFTOVER_SECONDS 3600
+
+static const char *const state_name[] = {"unknown", "starting", "running", "restarting",
+										 "failed"};
+
+void
+rundir_make(void)
+{
+	if (mkdir(DEEPHASH_RUN_DIR, S_IRWXU) != 0 && errno != EEXIST)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", DEEPHASH_RUN_DIR)));
+}
+
+static bool
+ends_with(const char *name, const char *suffix)
+{
+	size_t a = strlen(name);
+	size_t b = strlen(suffix);
+
+	return a >= b && strcmp(name + a - b, suffix) == 0;
+}
+
+/*
+ * Remove cached models, which come back from their catalogues when wanted, and
+ * what a crash left.  Recent temporary files may be a session's current work.
+ */
+void
+rundir_clean(void)
+{
+	DIR *dir = AllocateDir(DEEPHASH_RUN_DIR);
+	struct dirent *entry;
+
+	while ((entry = ReadDirExtended(dir, DEEPHASH_RUN_DIR, LOG)) != NULL)
+	{
+		char path[MAXPGPATH];
+		struct stat st;
+
+		snprintf(path, sizeof(path), "%s/%s", DEEPHASH_RUN_DIR, entry->d_name);
+		if (lstat(path, &st) != 0 || S_ISDIR(st.st_mode))
+			continue;
+		if (S_ISSOCK(st.st_mode) || ends_with(entry->d_name, DEEPHASH_MODEL_SUFFIX) ||
+			(ends_with(entry->d_name, ".tmp") &&
+			 st.st_mtime < time(NULL) - LEFTOVER_SECONDS))
+			unlink(path);
+	}
+	FreeDir(dir);
+}
+
+static int
+open_lock_file(void)
+{
+	return open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+}
+
+/*
+ * A POSIX record lock: it goes when its process does, however that ends, is not
+ * inherited by the engine, and can be looked at without being taken.
+ */
+static struct flock
+whole_file(void)
+{
+	struct flock lock;
+
+	memset(&lock, 0, sizeof(lock));
+	lock.l_type = F_WRLCK;
+	lock.l_whence = SEEK_SET;
+	return lock;
+}
+
+/* The descriptor stays open: closing it would give up the lock. */
+bool
+rundir_lock_supervisor(void)
+{
+	struct flock lock = whole_file();
+	int fd = open_lock_file();
+
+	if (fd < 0)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not open file \"%s\": %m", LOCK_FILE)));
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return true;
+	close(fd);
+	return false;
+}
+
+int
+rundir_supervisor_pid(void)
+{
+	struct flock lock = whole_file();
+	int fd = open_lock_file();
+	int pid = 0;
+
+	if (fd < 0)
+		return 0;
+	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+		pid = lock.l_pid;
+	close(fd);
+	return pid;
+}
+
+/* One line: the state's name and the reason.  Failing to write it is no reason to stop.
+ */
+void
+rundir_write_state(EngineState state, const char *reason)
+{
+	FILE *file = AllocateFile(STATE_FILE ".new", PG_BINARY_W);
+
+	if (file == NULL)
+		return;
+	fprintf(file, "%s %s\n", state_name[state], reason);
+	if (FreeFile(file) == 0)
+		rename(STATE_FILE ".new", STATE_FILE);
+}
+
+EngineState
+rundir_read_state(char *reason, size_t size)
+{
+	char line[1200] = "";
+	FILE *file = AllocateFile(STATE_FILE, PG_BINARY_R);
+	char *space;
+
+	reason[0] = '\0';
+	if (file == NULL)
+		return ENGINE_UNKNOWN;
+	if (fgets(line, sizeof(line), file) == NULL)
+		line[0] = '\0';
+	FreeFile(file);
+	line[strcspn(line, "\n")] = '\0';
+	space = strchr(line, ' ');
+	if (space == NULL)
+		return ENGINE_UNKNOWN;
+	*space = '\0';
+	strlcpy(reason, space + 1, size);
+	for (int i = 0; i < (int) lengthof(state_name); i++)
+	{
+		if (strcmp(line, state_name[i]) == 0)
+			return (EngineState) i;
+	}
+	return ENGINE_UNKNOWN;
+}

@@ -1,0 +1,368 @@
+/*
+ * supervisor.c
+ *	  The background worker that starts the engine, puts its words into the server's
+ *	  log, and starts it again, with growing pauses, when it dies.
+ *
+ * It does nothing that could fail by what users send: image bytes never pass
+ * through it.  That matters because it is attached to shared memory, and the
+ * postmaster restarts every session when such a process crashes.
+ */
+#include "encoder/encoder.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* How long an engine that was asked to end may take. */
+#define DRAIN_MS 12000
+#define SHUTDOWN_MS 2000
+/* An engine that served this long starts with a clean slate when it dies. */
+#define STEADY_MS 10000
+#define FIRST_PAUSE_MS 250
+#define MAX_PAUSE_MS 60000
+
+typedef struct Supervisor
+{
+	EngineProcess engine;
+	char **command;		   /* of the running engine */
+	MemoryContext context; /* of the command; reset at each start */
+	bool ready;			   /* the engine said that it serves */
+	TimestampTz ready_at;
+	TimestampTz start_at; /* when to start the next engine */
+	int failures;		  /* in a row */
+	char reason[1024];	  /* the engine's last words, "" if it left none */
+} Supervisor;
+
+static Supervisor self = {.engine = {.life = -1, .output = -1}};
+
+/* ----------------------------------------------------------------- starting */
+
+static void
+describe_worker(BackgroundWorker *worker)
+{
+	memset(worker, 0, sizeof(*worker));
+	/* Shared memory access is not used, but has to be asked for. */
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS;
+	/* On a standby too: queries there encode their images. */
+	worker->bgw_start_time = BgWorkerStart_ConsistentState;
+	worker->bgw_restart_time = 5;
+	strlcpy(worker->bgw_library_name, "deephash", sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, "deephash_supervisor_main",
+			sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_name, "deephash supervisor", sizeof(worker->bgw_name));
+	strlcpy(worker->bgw_type, "deephash supervisor", sizeof(worker->bgw_type));
+}
+
+void
+supervisor_register(void)
+{
+	BackgroundWorker worker;
+
+	describe_worker(&worker);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* If several sessions do this at once, all but one of the workers leave at once. */
+bool
+supervisor_start(void)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle = NULL;
+
+	describe_worker(&worker);
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		return false;
+	pfree(handle);
+	return true;
+}
+
+/* --------------------------------------------------------- the engine's words */
+
+static void
+hear_line(char *line)
+{
+	char level = line[0];
+	const char *text = line;
+
+	for (char *c = line; *c; c++)
+	{
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	}
+	if (level != '\0' && strchr("RLWF", level) && line[1] == ' ')
+		text = line + 2;
+	else
+		level = 'L';
+	switch (level)
+	{
+		case 'R':
+			self.ready = true;
+			self.ready_at = GetCurrentTimestamp();
+			rundir_write_state(ENGINE_RUNNING, text);
+			break;
+		case 'F':
+			strlcpy(self.reason, text, sizeof(self.reason));
+			return;
+		default:
+			break;
+	}
+	ereport(level == 'W' ? WARNING : LOG,
+			(errmsg("deephash-encoder (PID %d): %s", (int) self.engine.pid, text)));
+}
+
+/* Read what there is.  Overlong lines come in pieces. */
+static void
+hear_engine(void)
+{
+	EngineProcess *engine = &self.engine;
+	ssize_t n;
+
+	while (engine->output >= 0)
+	{
+		char *end;
+
+		n = read(engine->output, engine->line + engine->have,
+				 sizeof(engine->line) - 1 - engine->have);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0)
+		{
+			close(engine->output);
+			engine->output = -1;
+			if (engine->have > 0)
+				hear_line(engine->line);
+			engine->have = 0;
+			return;
+		}
+		engine->have += n;
+		engine->line[engine->have] = '\0';
+		while ((end = memchr(engine->line, '\n', engine->have)) != NULL ||
+			   engine->have == sizeof(engine->line) - 1)
+		{
+			size_t length = end ? (size_t) (end - engine->line) + 1 : engine->have;
+			char rest[sizeof(engine->line)];
+
+			memcpy(rest, engine->line + length, engine->have - length + 1);
+			engine->line[end ? length - 1 : length] = '\0';
+			hear_line(engine->line);
+			memcpy(engine->line, rest, engine->have - length + 1);
+			engine->have -= length;
+		}
+	}
+}
+
+/* -------------------------------------------------------------- life and death */
+
+/*
+ * How long to wait before the next start.  The first death after a time of good
+ * service costs no pause, so that a session that tries again finds an engine.
+ */
+static int
+pause_ms(void)
+{
+	int doublings = self.failures - (self.ready ? 2 : 1);
+
+	if (doublings < 0)
+		return 0;
+	return doublings > 8 ? MAX_PAUSE_MS : Min(MAX_PAUSE_MS, FIRST_PAUSE_MS << doublings);
+}
+
+/* The engine is dead: say why, and when the next one comes. */
+static void
+engine_died(int status)
+{
+	char *how = wait_result_to_str(status);
+	TimestampTz now = GetCurrentTimestamp();
+	int pause;
+
+	hear_engine();
+	if (self.ready && now - self.ready_at > STEADY_MS * INT64CONST(1000))
+		self.failures = 0;
+	self.failures++;
+	pause = pause_ms();
+	self.start_at = TimestampTzPlusMilliseconds(now, pause);
+	ereport(LOG, (errmsg("deephash-encoder (PID %d) ended: %s", (int) self.engine.pid,
+						 self.reason[0] ? self.reason : how),
+				  errdetail("It is started again in %d ms; sessions go on.", pause)));
+	if (self.reason[0] == '\0')
+		strlcpy(self.reason, how, sizeof(self.reason));
+	rundir_write_state(self.ready ? ENGINE_RESTARTING : ENGINE_FAILED, self.reason);
+	engine_close(&self.engine);
+	pfree(how);
+}
+
+static void
+start_engine(void)
+{
+	MemoryContext old;
+
+	MemoryContextReset(self.context);
+	old = MemoryContextSwitchTo(self.context);
+	self.command = engine_command();
+	self.ready = false;
+	self.reason[0] = '\0';
+	rundir_write_state(ENGINE_STARTING, "");
+	if (!engine_spawn(&self.engine, self.command))
+	{
+		snprintf(self.reason, sizeof(self.reason), "could not start a process: %s",
+				 strerror(errno));
+		self.failures++;
+		self.start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms());
+		ereport(LOG, (errmsg("deephash-encoder: %s", self.reason)));
+		rundir_write_state(ENGINE_FAILED, self.reason);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Ask the engine to end, and after ms milliseconds make it. */
+static void
+stop_engine(int ms)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+	bool killed = false;
+
+	if (self.engine.pid == 0)
+		return;
+	kill(self.engine.pid, SIGTERM);
+	while (waitpid(self.engine.pid, NULL, WNOHANG) == 0)
+	{
+		if (!killed && GetCurrentTimestamp() > end)
+		{
+			ereport(LOG, (errmsg("deephash-encoder (PID %d) did not end in %d ms and is "
+								 "killed",
+								 (int) self.engine.pid, ms)));
+			kill(self.engine.pid, SIGKILL);
+			killed = true;
+		}
+		hear_engine();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	hear_engine();
+	engine_close(&self.engine);
+}
+
+/* However the supervisor ends, the engine does not outlive it. */
+static void
+kill_engine(int code, Datum arg)
+{
+	if (self.engine.pid != 0)
+		kill(self.engine.pid, SIGKILL);
+}
+
+/* ------------------------------------------------------------------ settings */
+
+static bool
+same_command(char **a, char **b)
+{
+	while (*a && *b && strcmp(*a, *b) == 0)
+	{
+		a++;
+		b++;
+	}
+	return *a == NULL && *b == NULL;
+}
+
+/* After a reload: an engine with other settings is replaced, in good order. */
+static void
+apply_settings(void)
+{
+	char **command = engine_command();
+
+	if (self.engine.pid != 0 && same_command(command, self.command))
+		return;
+	if (self.engine.pid != 0)
+	{
+		ereport(LOG,
+				(errmsg("deephash-encoder (PID %d) is replaced: its settings changed",
+						(int) self.engine.pid)));
+		rundir_write_state(ENGINE_STARTING, "");
+		stop_engine(DRAIN_MS);
+	}
+	self.failures = 0;
+	self.start_at = 0;
+}
+
+/* ---------------------------------------------------------------------- loop */
+
+static void
+on_sigchld(SIGNAL_ARGS)
+{
+	int saved = errno;
+
+	SetLatch(MyLatch);
+	errno = saved;
+}
+
+static void
+wait_for_something(void)
+{
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	long timeout = -1;
+
+	if (self.engine.pid == 0)
+	{
+		timeout = Max(0, (self.start_at - GetCurrentTimestamp()) / 1000 + 1);
+		events |= WL_TIMEOUT;
+	}
+	if (self.engine.output >= 0)
+		events |= WL_SOCKET_READABLE;
+	(void) WaitLatchOrSocket(MyLatch, events, self.engine.output, timeout,
+							 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+deephash_supervisor_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGCHLD, on_sigchld);
+	BackgroundWorkerUnblockSignals();
+
+	rundir_make();
+	if (!rundir_lock_supervisor())
+		proc_exit(0); /* several sessions had the same idea */
+	on_proc_exit(kill_engine, 0);
+	rundir_clean();
+	self.context =
+		AllocSetContextCreate(TopMemoryContext, "deephash engine", ALLOCSET_SMALL_SIZES);
+	CurrentMemoryContext = AllocSetContextCreate(TopMemoryContext, "deephash supervisor",
+												 ALLOCSET_SMALL_SIZES);
+
+	while (!ShutdownRequestPending)
+	{
+		int status;
+
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			apply_settings();
+		}
+		hear_engine();
+		if (self.engine.pid != 0 &&
+			waitpid(self.engine.pid, &status, WNOHANG) == self.engine.pid)
+			engine_died(status);
+		if (self.engine.pid == 0 && GetCurrentTimestamp() >= self.start_at)
+			start_engine();
+		wait_for_something();
+		MemoryContextReset(CurrentMemoryContext);
+	}
+	rundir_write_state(ENGINE_UNKNOWN, "");
+	stop_engine(SHUTDOWN_MS);
+	proc_exit(0);
+}

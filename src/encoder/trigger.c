@@ -1,0 +1,186 @@
+/*
+ * trigger.c
+ *	  deephash_encode_trigger('image_column', 'code_column' [, 'model']): keeps a
+ *	  code beside its image.
+ */
+#include "encoder/encoder.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "hashcode/hashcode.h"
+
+PG_FUNCTION_INFO_V1(deephash_encode_trigger);
+
+static void
+check_event(FunctionCallInfo fcinfo, const TriggerData *trigger)
+{
+	const char *wrong = NULL;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("deephash_encode_trigger can only be called as a trigger")));
+	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event))
+		wrong = "must be fired BEFORE, since it changes the row";
+	else if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		wrong = "must be fired FOR EACH ROW";
+	else if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
+			 !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		wrong = "must be fired by INSERT or UPDATE";
+	else if (trigger->tg_trigger->tgnargs < 2 || trigger->tg_trigger->tgnargs > 3)
+		wrong = "takes two or three arguments: image column, code column [, model]";
+	if (wrong)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("deephash_encode_trigger: trigger \"%s\" of table \"%s\" %s",
+						trigger->tg_trigger->tgname,
+						RelationGetRelationName(trigger->tg_relation), wrong)));
+}
+
+/* The attribute number of a column that must be of a type (or a domain over it). */
+static int
+find_column(Relation table, const char *name, Oid type, const char *purpose)
+{
+	TupleDesc desc = RelationGetDescr(table);
+	int column = SPI_fnumber(desc, name);
+	Oid found;
+
+	if (column <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("deephash_encode_trigger: table \"%s\" has no column \"%s\"",
+						RelationGetRelationName(table), name),
+				 errdetail("It was to be the %s column.", purpose)));
+	found = getBaseType(SPI_gettypeid(desc, column));
+	if (found != type)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("deephash_encode_trigger: column \"%s\" of table \"%s\" has type %s, "
+					"not %s",
+					name, RelationGetRelationName(table), format_type_be(found),
+					format_type_be(type)),
+			 errdetail("It is the %s column.", purpose)));
+	return column;
+}
+
+static Oid
+hashcode_type(Oid schema)
+{
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("hashcode"),
+							   ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(type))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("type hashcode of extension deephash is missing")));
+	return type;
+}
+
+/* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
+static void
+check_length(Relation table, int column, const ModelEntry *model)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column - 1);
+	int32 typmod = attribute->atttypmod;
+
+	(void) getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+	if (typmod > 0 && typmod != model->bits)
+		ereport(ERROR,
+				(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
+				 errmsg("model \"%s\" makes codes of %d bits, but column \"%s\" of table "
+						"\"%s\" holds %d bits",
+						NameStr(model->name), model->bits, NameStr(attribute->attname),
+						RelationGetRelationName(table), typmod),
+				 errhint("Declare the column as hashcode(%d), or name another model.",
+						 model->bits)));
+}
+
+/*
+ * Does the UPDATE leave the image as it is?  Values stored out of line that it
+ * does not touch have the same pointer in both rows; others are compared.
+ */
+static bool
+same_image(Datum new, Datum old)
+{
+	struct varlena *a = (struct varlena *) DatumGetPointer(new);
+	struct varlena *b = (struct varlena *) DatumGetPointer(old);
+
+	if (VARATT_IS_EXTERNAL_ONDISK(a) && VARATT_IS_EXTERNAL_ONDISK(b) &&
+		memcmp(a, b, VARSIZE_EXTERNAL(a)) == 0)
+		return true;
+	return datum_image_eq(new, old, false, -1);
+}
+
+/*
+ * Must the code be made?  Not in an UPDATE that leaves the image alone, unless
+ * there is none: UPDATE ... SET code = NULL asks for codes to be made anew.
+ */
+static bool
+needs_code(const TriggerData *trigger, HeapTuple row, Datum image, int image_column,
+		   int code_column)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	bool code_null, old_null;
+	Datum old;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return true;
+	(void) heap_getattr(row, code_column, desc, &code_null);
+	old = heap_getattr(trigger->tg_trigtuple, image_column, desc, &old_null);
+	return code_null || old_null || !same_image(image, old);
+}
+
+Datum
+deephash_encode_trigger(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Oid schema = model_schema(fcinfo);
+	Relation table;
+	HeapTuple row;
+	ModelEntry model;
+	char **argument;
+	int image_column, code_column;
+	Datum image, code = (Datum) 0;
+	Oid column_type;
+	bool isnull;
+
+	check_event(fcinfo, trigger);
+	table = trigger->tg_relation;
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+													 : trigger->tg_trigtuple;
+	argument = trigger->tg_trigger->tgargs;
+	image_column = find_column(table, argument[0], BYTEAOID, "image");
+	code_column = find_column(table, argument[1], hashcode_type(schema), "code");
+	image = heap_getattr(row, image_column, RelationGetDescr(table), &isnull);
+	if (!isnull && !needs_code(trigger, row, image, image_column, code_column))
+		return PointerGetDatum(row);
+
+	if (!isnull)
+	{
+		EncoderReply reply;
+		HashCode *made;
+
+		model_find(schema, trigger->tg_trigger->tgnargs == 3 ? argument[2] : NULL,
+				   &model);
+		check_length(table, code_column, &model);
+		encoder_encode(&model, DatumGetByteaPP(image), 0, &reply);
+		made = hashcode_make(reply.bits);
+		memcpy(made->bits, reply.payload, hamming_bytes(reply.bits));
+		code = PointerGetDatum(made);
+	}
+	/* A domain's constraints hold for what triggers write, too. */
+	column_type = SPI_gettypeid(RelationGetDescr(table), code_column);
+	if (get_typtype(column_type) == TYPTYPE_DOMAIN)
+		domain_check(code, isnull, column_type, NULL, NULL);
+	row = heap_modify_tuple_by_cols(row, RelationGetDescr(table), 1, &code_column, &code,
+									&isnull);
+	return PointerGetDatum(row);
+}
