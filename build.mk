@@ -33,6 +33,7 @@ $(1)/lib/lib%.a:
 
 $(1)/bin/deephash-encoder: $$(SERVICE_SRC:%.c=$(1)/obj/%.o) $(1)/lib/libdeephash.a
 $(1)/bin/deephash-train: $$(TRAIN_SRC:%.c=$(1)/obj/%.o) $(1)/lib/libdeephash.a
+$(1)/bin/make-fixtures: $(1)/obj/test/tools/make_fixtures.o $(1)/lib/libdeephash.a
 $(1)/bin/deephash-train $(1)/unit/%: LIBLIBS += $(TRAINLIBS)
 $(1)/bin/%:
 	@mkdir -p $$(@D)
@@ -96,7 +97,15 @@ UNIT_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 ASAN_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/asan/unit/%)
 
 .PHONY: check-build unit sanitize regress isolation property tap
-check-build: tree $(UNIT_BIN) $(ASAN_BIN)
+check-build: tree fixtures $(UNIT_BIN) $(ASAN_BIN)
+
+# Models and images for the tests of the encoder.
+.PHONY: fixtures
+fixtures: $(B)/fixtures/made
+$(B)/fixtures/made: $(B)/bin/make-fixtures
+	@mkdir -p $(@D)
+	$< $(@D)
+	@touch $@
 
 # TESTS="a b" runs only test_a and test_b (unit), sql/a.sql and sql/b.sql
 # (regress), or test/t/a and test/t/b (tap).
@@ -104,13 +113,13 @@ unit: $(UNIT_BIN)
 	@test/run unit
 sanitize: $(ASAN_BIN)
 	@test/run sanitize
-regress: tree
+regress: tree fixtures
 	@test/run regress
 isolation: tree
 	@test/run isolation
 property: tree
 	@test/run property
-tap: tree
+tap: tree fixtures
 	@test/run tap
 
 # -------------------------------------------------------------------- quick start
