@@ -12,7 +12,7 @@
 #                                this test must fail (property_notices.pl)
 use strict;
 use warnings;
-use Digest::MD5 qw(md5);
+use Digest::MD5 qw(md5 md5_hex);
 use FindBin;
 use lib "$FindBin::RealBin/t";
 use Deephash;
@@ -38,7 +38,7 @@ my $asked = 0;
 for my $round ($ENV{DEEPHASH_ROUND} || (1 .. $rounds))
 {
 	srand(unpack 'N', md5("$seed $round"));    # near seeds would draw alike
-	my ($title, $script, $checks) = draw_round();
+	my ($title, $script, $checks) = draw_round($round);
 	my ($status, $out, $err) = $server->psql('postgres', $script, on_error_stop => 1, on_error_die => 0);
 	my $right = () = $out =~ /^ok$/mg;
 	my @wrong = grep { $_ ne 'ok' && $_ ne '' } split /\n/, $out;
@@ -46,9 +46,11 @@ for my $round ($ENV{DEEPHASH_ROUND} || (1 .. $rounds))
 	ok($good, "round $round: $title, $checks checks");
 	$asked += $right + @wrong;
 	next if $good;
+	@wrong = ((grep { /mih_check/ } @wrong)[0 .. 0], grep { !/mih_check/ } @wrong);
 	splice @wrong, 5 if @wrong > 5;
 	diag(substr $_, 0, 2000) for @wrong;
 	diag("psql ended with status $status after $right of $checks checks") if $right + @wrong < $checks;
+	$err =~ s/.*division by zero\n//g;    # the failures that change() makes
 	diag(substr $err, 0, 2000) if $err;
 	diag("again: DEEPHASH_SEED=$seed DEEPHASH_ROUND=$round prove test/property.pl");
 	keep_script($round, $script);
@@ -77,6 +79,7 @@ sub chance { return rand() < $_[0] }
 # The SQL of one round, a title, and how many lines `ok` it must print.
 sub draw_round
 {
+	my ($round) = @_;
 	my %t = (
 		bits => pick(@lengths),
 		kind => pick(@kinds),
@@ -86,21 +89,21 @@ sub draw_round
 		partial => chance(0.1),
 		next_id => 1,
 		checks => 0);
-	$t{rows} = 12000 if chance(0.04);
+	@t{qw(rows bits kind large)} = (20000 + int rand 60000, pick(64, 64, 128, 32), pick(qw(uniform clustered)), 1) if $round % 12 == 0;
 	($t{rows}, $t{partial}) = ($t{rows} || 60, 0) if $sabotage;
 	$t{options} = chance(0.5) ? '' : ' WITH (chunks = ' . pick(1 .. ($t{bits} < 8 ? $t{bits} : 8)) . ')';
 	$t{where} = $t{partial} ? ' WHERE grp < 5' : '';
 	$t{pool} = [ map { random_code($t{bits}) } 1 .. pick(1, 3, 20) ];
 	$t{create_index} = "CREATE INDEX mih_index ON t USING mih (code)$t{options}$t{where};\n";
 
-	my $sql = "SET work_mem = '" . pick('64kB', '1MB', '16MB') . "';\n"
+	my $sql = "SET client_min_messages = error;\nSET work_mem = '" . pick('64kB', '1MB', '16MB') . "';\n"
 	  . "SET maintenance_work_mem = '" . pick('1MB', '64MB') . "';\n"
 	  . "DROP TABLE IF EXISTS t;\n"
 	  . "CREATE $t{table} t (id int, grp int, note int DEFAULT 0, code hashcode($t{bits}))"
 	  . pick('', '', ' WITH (fillfactor = 60)') . ";\n";
 	my $first = chance(0.3);    # index before the rows
 	$sql .= $t{create_index} if $first;
-	$sql .= insert(\%t, $t{rows});
+	$sql .= $t{large} ? insert_many(\%t, $t{rows}) : insert(\%t, $t{rows});
 	$sql .= $t{create_index} unless $first;
 	$sql .= hide_one_row(\%t) if $sabotage;
 	$sql .= queries(\%t) . check(\%t);
@@ -147,6 +150,7 @@ sub target
 {
 	my ($t) = @_;
 	my $code = code($t);
+	$code = row_of_many($t, 1 + int rand $t->{rows}) if $t->{large};
 	$code = pick($code, $code, near($code, 0.05), near($code, 0.2), random_code($t->{bits}),
 		$code =~ tr/01/10/r, '0' x $t->{bits});
 	return quoted($code);
@@ -179,6 +183,29 @@ sub insert
 	return $n ? "$sql\\.\n" : '';
 }
 
+# Many rows, drawn by the server so that it goes fast: uniform ones, or groups of
+# 100 that share all but a few bits.
+sub insert_many
+{
+	my ($t, $n) = @_;
+	my ($first, $digits) = ($t->{next_id}, $t->{bits} / 4);
+	$t->{next_id} += $n;
+	my $code = $t->{kind} eq 'uniform' ? "md5('$first' || i)"
+	  : "overlay(md5('$first' || i / 100) placing left(md5(i::text), 1) from 1 + i % $digits)";
+	return "INSERT INTO t (id, grp, code) SELECT i, i % 10, CASE WHEN i % 50 > 0 THEN left($code, $digits)::hashcode END
+		FROM generate_series($first, @{[ $t->{next_id} - 1 ]}) i;\n";
+}
+
+# The code of row $i of the first insert_many, to ask for.
+sub row_of_many
+{
+	my ($t, $i) = @_;
+	my $digits = $t->{bits} / 4;
+	my $hex = md5_hex('1' . ($t->{kind} eq 'uniform' ? $i : int $i / 100));
+	substr($hex, $i % $digits, 1) = substr md5_hex($i), 0, 1 if $t->{kind} ne 'uniform';
+	return join '', map { sprintf '%04b', hex } split //, substr $hex, 0, $digits;
+}
+
 sub insert_singly
 {
 	my ($t, $n) = @_;
@@ -199,7 +226,7 @@ sub modify
 	my ($t) = @_;
 	return pick(
 		sub { insert($t, pick(1, 10, 100, 700)) },
-		sub { insert($t, pick(1, 10, 100, 700)) },
+		sub { $t->{large} ? insert_many($t, 1 + upto(20000)) : insert($t, pick(1, 10, 100, 700)) },
 		sub { insert_singly($t, 1 + upto(20)) },
 		sub { "UPDATE t SET note = note + 1 WHERE " . some_rows($t) . ";\n" },
 		sub { "UPDATE t SET grp = (grp + 3) % 10 WHERE " . some_rows($t) . ";\n" },
@@ -246,6 +273,7 @@ sub queries
 {
 	my ($t, $n) = @_;
 	$n ||= 8 + upto(8);
+	$n = 6 if $t->{large} && $n > 6;
 	my @calls = map { query($t) } 1 .. $n;
 	# One that must see every row, so that no lost entry stays unnoticed.
 	my $all = $t->{partial} ? 'grp < 5' : 'true';
