@@ -279,6 +279,7 @@ sub queries
 	my $all = $t->{partial} ? 'grp < 5' : 'true';
 	push @calls, sprintf "property.knn('t', %s, %s, NULL, 0, false, true)", literal(target($t)), literal($all);
 	push @calls, sprintf "property.distances('t', %s)", literal(target($t)) if chance(0.2);
+	push @calls, sprintf "property.counted('t', %s)", literal(pick($all, 'code IS NULL', "code IS NOT NULL"));
 	$t->{checks} += @calls;
 	return join '', map { "SELECT $_;\n" } @calls;
 }
@@ -294,7 +295,7 @@ sub query
 {
 	my ($t) = @_;
 	my ($q, $bits) = (target($t), $t->{bits});
-	my $cond = pick('true', 'true', 'grp = 3', 'id % 7 = 0', 'code IS NOT NULL', 'grp = -1', 'note = 0 AND grp <> 2');
+	my $cond = pick('true', 'true', 'grp = 3', 'id % 7 = 0', 'code IS NOT NULL', 'code IS NULL', 'grp = -1', 'note = 0 AND grp <> 2');
 	$cond = "grp < 5 AND $cond" if $t->{partial};
 	my $r = pick(0, 1, 2, 3, 5, int($bits / 8), int($bits / 4), int($bits / 2), $bits, $bits + 3, upto($bits));
 	my $which = rand;

@@ -197,6 +197,20 @@ BEGIN
 	RETURN property.verdict('cursor, meanwhile ' || left(meanwhile, 60), got_ids, got_ds, t.ds, t.ids, t.ds);
 END $$;
 
+-- A query that needs no column at all may be given to any index.
+CREATE FUNCTION property.counted(tab text, cond text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	query text := format('SELECT count(*) FROM %s WHERE %s', tab, cond);
+	want bigint;
+	got bigint;
+BEGIN
+	PERFORM property.sequential();
+	EXECUTE query INTO want;
+	PERFORM property.through_index('index');
+	EXECUTE query INTO got;
+	RETURN CASE WHEN got = want THEN 'ok' ELSE format('DIFFERS: %s: %s, right is %s', query, got, want) END;
+END $$;
+
 -- The distance operator itself, by way of bit strings.
 CREATE FUNCTION property.distances(tab text, q text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

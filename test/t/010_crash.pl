@@ -63,6 +63,7 @@ my @mixtures = (
 # Rows of worker 1 are never touched again: what a client was told, stays.
 my $promise = "INSERT INTO photo (worker, code) VALUES (1, draw()) RETURNING 'kept ' || id";
 my %promised;
+my $scripts = 0;
 
 for my $kill (1 .. $kills)
 {
@@ -94,9 +95,13 @@ sub start_session
 {
 	my @mixture = @_;
 	my $script = join '', map { "$load{ $mixture[ rand @mixture ] }; $promise;\n" } 1 .. 3000;
+	my $file = "$ENV{TESTDIR}/load" . ++$scripts . '.sql';
+	open my $f, '>', $file or die "cannot write $file: $!";
+	print $f $script;
+	close $f;
 	my ($out, $err) = ('', '');
-	my $run = start [ 'psql', '-XAtq', '-d', $server->connstr('postgres'), '-f', '-' ],
-	  '<', \$script, '>', \$out, '2>', \$err;
+	my $run = start [ 'psql', '-XAtq', '-d', $server->connstr('postgres'), '-f', $file ],
+	  '<', \undef, '>', \$out, '2>', \$err;
 	return { run => $run, out => \$out, err => \$err };
 }
 

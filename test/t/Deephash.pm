@@ -152,13 +152,14 @@ sub server_log
 sub kill_server
 {
 	my ($server) = @_;
-	open my $f, '<', $server->data_dir . '/postmaster.pid' or die "no postmaster.pid: $!";
-	chomp(my $pid = <$f>);
-	close $f;
 	$server->kill9;
 	# The orphans notice soon; a new postmaster refuses to start before that.
 	wait_until(sub { !children_of_data_dir($server->data_dir) }, 60)
 	  or die 'processes of the killed server are still alive';
+	# In a container nobody may bury the dead postmaster, and a new one would
+	# take its pid for a living one.
+	unlink $server->data_dir . '/postmaster.pid',
+	  $server->host . '/.s.PGSQL.' . $server->port . '.lock';
 }
 
 sub children_of_data_dir
