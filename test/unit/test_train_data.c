@@ -345,6 +345,34 @@ manifest_errors(void **state)
 	fails_in_root("manifest", "d", "Is a directory");
 }
 
+/* Whatever bytes a manifest holds, the outcome is pictures or a reason. */
+static void
+manifest_of_random_bytes(void **state)
+{
+	(void) state;
+	static const char alphabet[] = "a1.jpg/\t\t,,\n\n\r\0\xef\xbb\xbf";
+	char text[80], what[300];
+	Rng rng;
+
+	write_picture("a", 16, 16, 10, 20, 30);
+	snprintf(what, sizeof what, "manifest:%s", in_root("m"));
+	rng_seed(&rng, 3, 1);
+	for (int trial = 0; trial < 1000; trial++)
+	{
+		size_t size = rng_below(&rng, sizeof text);
+		TrainError err = {""};
+		Dataset *ds;
+
+		for (size_t i = 0; i < size; i++)
+			text[i] = alphabet[rng_below(&rng, sizeof alphabet)];
+		write_file("m", text, size);
+		ds = dataset_open(what, &prepare16, 1, NULL, &err);
+		if (ds == NULL)
+			assert_true(err.text[0] != '\0');
+		dataset_free(ds);
+	}
+}
+
 /* --------------------------------------------------------------------- CIFAR-10 */
 
 #define RECORD 3073
@@ -680,6 +708,7 @@ main(void)
 		FILE_TEST(manifest_with_several_labels),
 		FILE_TEST(manifest_of_many_classes),
 		FILE_TEST(manifest_errors),
+		FILE_TEST(manifest_of_random_bytes),
 		FILE_TEST(cifar10_batches),
 		FILE_TEST(cifar10_errors),
 		cmocka_unit_test(cifar10_archive),

@@ -7,12 +7,14 @@
 #include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -367,6 +369,30 @@ errors(void **state)
 	assert_string_equal(synth_class_name(9), "heart");
 }
 
+/* When no more can be written, that is said and no half picture is left. */
+static void
+full_disk(void **state)
+{
+	(void) state;
+	SynthOptions opt = small_options(2);
+	struct rlimit before, small;
+	TrainError err;
+	bool ok;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = before;
+	small.rlim_cur = 200;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	ok = synth_write(in_root("x"), &opt, &err);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_false(ok);
+	assert_non_null(strstr(err.text, "cannot write"));
+	assert_non_null(strstr(err.text, "File too large"));
+	assert_int_equal(access(in_root("x/disc/00000.jpg"), F_OK), -1);
+	assert_int_equal(access(in_root("x/disc/.00000.jpg.part"), F_OK), -1);
+}
+
 #define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -379,6 +405,7 @@ main(void)
 		cmocka_unit_test(pixels_do_not_tell),
 		FILE_TEST(written_and_read_back),
 		FILE_TEST(full_folder_is_refused),
+		FILE_TEST(full_disk),
 		FILE_TEST(errors),
 	};
 
