@@ -123,8 +123,9 @@ real_vector(ArrayType *array, const char *name)
 
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-						errmsg("%s must be a one-dimensional array", name),
-						errdetail("It has %d dimensions.", ARR_NDIM(array))));
+						errmsg("%s must be one-dimensional", name),
+						errdetail("It has %d dimensions.", ARR_NDIM(array)),
+						errhint("Give one row of the array, or unnest it.")));
 	v.n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	v.x = (const float4 *) ARR_DATA_PTR(array);
 	if (ARR_HASNULL(array) && array_contains_nulls(array))

@@ -57,7 +57,7 @@ hashcode_recv(PG_FUNCTION_ARGS)
 {
 	HashCode *code = hashcode_receive((StringInfo) PG_GETARG_POINTER(0));
 
-	hashcode_check_length(code->nbits, PG_GETARG_INT32(2), NULL, NULL);
+	hashcode_check_length(code, PG_GETARG_INT32(2), NULL);
 	PG_RETURN_HASHCODE_P(code);
 }
 
@@ -106,9 +106,6 @@ hashcode_enforce_typmod(PG_FUNCTION_ARGS)
 {
 	HashCode *code = PG_GETARG_HASHCODE_P(0);
 
-	hashcode_check_length(code->nbits, PG_GETARG_INT32(1),
-						  "Codes are neither cut nor padded; use substring() or || to "
-						  "change a length.",
-						  NULL);
+	hashcode_check_length(code, PG_GETARG_INT32(1), NULL);
 	PG_RETURN_HASHCODE_P(code);
 }

@@ -7,6 +7,10 @@
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 
+#define WIRE_HINT                                                                        \
+	"Send the number of bits as a 32-bit integer in network byte order, then the bytes " \
+	"of the code, bits past its end zero."
+
 #define TEXT_HINT                                                                        \
 	"Write hexadecimal digits (a3f0, x'a3f0') or binary digits between quotes "          \
 	"(b'10100011')."
@@ -17,7 +21,6 @@ typedef struct Digits
 	int from;	  /* first digit */
 	int to;		  /* past the last digit */
 	int bits_per; /* 4: hexadecimal, 1: binary */
-	bool marked;  /* the text says so with a prefix */
 } Digits;
 
 /* The white space that PostgreSQL's own input functions skip. */
@@ -54,7 +57,7 @@ find_digits(const char *text, int start, int end, Digits *d, Node *escontext)
 		end--;
 	n = end - start;
 
-	*d = (Digits){.from = start, .to = end, .bits_per = 4, .marked = true};
+	*d = (Digits){.from = start, .to = end, .bits_per = 4};
 	if (n >= 2 && strchr("bBxX", text[start]) != NULL && text[start + 1] == '\'')
 	{
 		if (n < 3 || text[end - 1] != '\'')
@@ -74,30 +77,35 @@ find_digits(const char *text, int start, int end, Digits *d, Node *escontext)
 		d->from = start + 2;
 	else if (n >= 1 && (text[start] == 'x' || text[start] == 'X'))
 		d->from = start + 1;
-	else
-		d->marked = false;
+	return true;
+}
+
+/* Whether the code's hexadecimal digits are all 0 or 1. */
+static bool
+looks_binary(const HashCode *code)
+{
+	for (Size i = 0; i < hamming_bytes(code->nbits); i++)
+		if (code->bits[i] & 0xee)
+			return false;
 	return true;
 }
 
 bool
-hashcode_check_length(int nbits, int32 typmod, const char *hint, Node *escontext)
+hashcode_check_length(const HashCode *code, int32 typmod, Node *escontext)
 {
-	if (typmod < 0 || nbits == typmod)
+	if (typmod < 0 || code->nbits == typmod)
 		return true;
-	ereturn(escontext, false,
-			(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
-			 errmsg("hashcode length %d does not match type hashcode(%d)", nbits, typmod),
-			 errdetail("The value has %d bits, %d are expected.", nbits, typmod),
-			 hint != NULL ? errhint("%s", hint) : 0));
-}
-
-static bool
-only_binary_digits(const char *text, const Digits *d)
-{
-	for (int i = d->from; i < d->to; i++)
-		if (text[i] != '0' && text[i] != '1')
-			return false;
-	return true;
+	ereturn(
+		escontext, false,
+		(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
+		 errmsg("hashcode length %d does not match type hashcode(%d)", code->nbits,
+				typmod),
+		 errdetail("The value has %d bits, %d are expected.", code->nbits, typmod),
+		 code->nbits == typmod * 4 && looks_binary(code)
+			 ? errhint("Digits without a prefix are hexadecimal; if binary digits were "
+					   "meant, write b'...'.")
+			 : errhint("Codes are neither cut nor padded; use substring() or || to "
+					   "change a length.")));
 }
 
 static bool
@@ -119,7 +127,6 @@ hashcode_parse(const char *text, int start, int end, int32 typmod, Node *esconte
 	Digits d;
 	HashCode *code;
 	int64 nbits;
-	const char *hint = NULL;
 
 	if (!find_digits(text, start, end, &d, escontext))
 		return NULL;
@@ -145,12 +152,8 @@ hashcode_parse(const char *text, int start, int end, int32 typmod, Node *esconte
 		ereturn(escontext, NULL,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("hashcode of " INT64_FORMAT " bits is too long", nbits),
-				 errdetail("A hashcode has at most %d bits.", HAMMING_MAX_BITS)));
-	if (!d.marked && nbits == (int64) typmod * 4 && only_binary_digits(text, &d))
-		hint = "Digits without a prefix are hexadecimal; write b'...' for binary digits.";
-	if (!hashcode_check_length((int) nbits, typmod, hint, escontext))
-		return NULL;
-
+				 errdetail("A hashcode has at most %d bits.", HAMMING_MAX_BITS),
+				 errhint("Keep a longer code in several columns.")));
 	code = hashcode_make((int) nbits);
 	for (int i = d.from; i < d.to; i++)
 	{
@@ -159,7 +162,7 @@ hashcode_parse(const char *text, int start, int end, int32 typmod, Node *esconte
 
 		code->bits[bit / 8] |= (uint8) (hex_value(text[i]) << shift);
 	}
-	return code;
+	return hashcode_check_length(code, typmod, escontext) ? code : NULL;
 }
 
 void
@@ -187,18 +190,17 @@ hashcode_receive(StringInfo message)
 	HashCode *code;
 
 	if (nbits < 1 || nbits > HAMMING_MAX_BITS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-				 errmsg("invalid length in external hashcode: %d bits", nbits),
-				 errdetail("A hashcode has 1 to %d bits.", HAMMING_MAX_BITS),
-				 errhint("Send the number of bits as a 32-bit integer in network byte "
-						 "order, then the bytes of the code.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid length in external hashcode: %d bits", nbits),
+						errdetail("A hashcode has 1 to %d bits.", HAMMING_MAX_BITS),
+						errhint(WIRE_HINT)));
 	nbytes = (int) hamming_bytes(nbits);
 	if (message->len - message->cursor < nbytes)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 						errmsg("external hashcode of %d bits is cut short", nbits),
 						errdetail("%d bytes are expected after the length, %d were sent.",
-								  nbytes, message->len - message->cursor)));
+								  nbytes, message->len - message->cursor),
+						errhint(WIRE_HINT)));
 	code = hashcode_make(nbits);
 	memcpy(code->bits, pq_getmsgbytes(message, nbytes), nbytes);
 	if (nbits % 8 != 0 && (code->bits[nbytes - 1] & (0xff >> nbits % 8)) != 0)
@@ -206,7 +208,8 @@ hashcode_receive(StringInfo message)
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("external hashcode of %d bits has bits set past its end", nbits),
 				 errdetail("The last %d bits of byte %d must be zero.", 8 - nbits % 8,
-						   nbytes)));
+						   nbytes),
+				 errhint(WIRE_HINT)));
 	return code;
 }
 

@@ -27,8 +27,10 @@ extern void hashcode_format(StringInfo out, int nbits, const uint8 *bits);
 extern HashCode *hashcode_receive(StringInfo message);
 extern void hashcode_transmit(StringInfo message, int nbits, const uint8 *bits);
 
-/* Raise (or save) the error that a code has the wrong length for its column. */
-extern bool hashcode_check_length(int nbits, int32 typmod, const char *hint,
-								  Node *escontext);
+/*
+ * Whether the code has typmod bits (-1: any number).  If not, the error that says so
+ * goes to escontext (NULL: it is raised).
+ */
+extern bool hashcode_check_length(const HashCode *code, int32 typmod, Node *escontext);
 
 #endif

@@ -72,6 +72,9 @@ index_condition(SupportRequestIndexCondition *request)
 
 	ball = (Expr *) makeFuncExpr(constructor, ball_type, list_make2(centre, radius),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+	/* A constant for the index's cost estimate; a wrong radius is for the executor. */
+	if (IsA(radius, Const) && DatumGetInt32(((Const *) radius)->constvalue) >= 0)
+		ball = (Expr *) eval_const_expressions(request->root, (Node *) ball);
 	request->lossy = false;
 	return list_make1(make_opclause(operator_id, BOOLOID, false, (Expr *) column, ball,
 									InvalidOid, InvalidOid));
