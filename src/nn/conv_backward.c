@@ -24,12 +24,12 @@ nn_conv2d_backward_scratch(const NnGraph *g, const NnNode *node, int n, int thre
 }
 
 static void
-tile_backward(const NnConv *c, const NnCall *call, int image, int group, int row, int rows,
-			  float *matrix, float *grad_matrix, const float *weight, float *grad_weight)
+tile_backward(const NnConv *c, const NnCall *call, int image, int group, int row,
+			  int rows, float *matrix, float *grad_matrix, const float *weight,
+			  float *grad_weight)
 {
 	size_t positions = (size_t) c->out_height * c->out_width;
-	const float *in =
-		call->in[0] + (size_t) image * c->height * c->width * c->channels;
+	const float *in = call->in[0] + (size_t) image * c->height * c->width * c->channels;
 	const float *dy = call->grad_out + (image * positions + row) * c->outputs +
 					  (size_t) group * c->group_out;
 	size_t weights = (size_t) group * c->group_out * c->depth;

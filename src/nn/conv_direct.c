@@ -187,8 +187,8 @@ sweep(const NnTileKernel *kernel, NnTileArgs *t, int count, int columns)
  */
 static void
 correlate(const NnDirect *d, int n, const float *frames, size_t frame, int frame_w,
-		  int channels, const float *packed, int out_h, int out_w, int outputs, float *out,
-		  bool add)
+		  int channels, const float *packed, int out_h, int out_w, int outputs,
+		  float *out, bool add)
 {
 	const NnTileKernel *kernel = nn_tile_kernel();
 	int lanes = kernel->lanes;
@@ -242,8 +242,8 @@ nn_direct_forward(const NnDirect *d, int n, const float *in, const float *packed
 	if (bias)
 		for (size_t r = 0; r < rows; r++)
 			memcpy(out + r * d->outputs, bias, d->outputs * sizeof(float));
-	correlate(d, n, frames, bordered_input(d), d->width + 2 * d->pad_w, d->channels, packed,
-			  d->out_height, d->out_width, d->outputs, out, bias != NULL);
+	correlate(d, n, frames, bordered_input(d), d->width + 2 * d->pad_w, d->channels,
+			  packed, d->out_height, d->out_width, d->outputs, out, bias != NULL);
 }
 
 /* frames: bordered inputs; dy: bordered gradients, from the first inner position. */

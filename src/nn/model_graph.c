@@ -169,7 +169,7 @@ read_attributes(const json_t *object, unsigned has, NnNode *node, unsigned *with
 {
 	const json_t *bias = json_object_get(object, "bias");
 
-	node->groups = 1;
+	node->groups = has & A_GROUPS ? 1 : 0;
 	if ((has & A_SHAPE) && !read_shape(object, &node->shape, err))
 		return false;
 	if ((has & A_MEAN) && !read_triple(object, "mean", node->mean, err))

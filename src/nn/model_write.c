@@ -18,38 +18,45 @@
 
 #define THRESHOLDS_TENSOR "thresholds"
 
-static void
-set_text(json_t *metadata, const char *key, json_t *value)
+/* Takes value over.  False where it is NULL: not UTF-8, or out of memory. */
+static bool
+set_json(json_t *metadata, const char *key, json_t *value)
 {
 	char *text = json_dumps(value, JSON_COMPACT);
+	bool ok = text && json_object_set_new(metadata, key, json_string(text)) == 0;
 
-	json_object_set_new(metadata, key, json_string(text));
 	free(text);
 	json_decref(value);
+	return ok;
+}
+
+static bool
+set_text(json_t *metadata, const char *key, const char *text)
+{
+	return text == NULL || json_object_set_new(metadata, key, json_string(text)) == 0;
 }
 
 static json_t *
 metadata_of(const NnModelInfo *info, const NnGraph *graph, bool thresholds)
 {
 	json_t *metadata = json_object();
+	json_t *preprocess = json_pack("{s:i, s:i, s:i, s:s}", "width", info->width, "height",
+								   info->height, "resize", info->resize, "filter",
+								   info->area_filter ? "area" : "bicubic");
 	char bits[16];
 
 	snprintf(bits, sizeof(bits), "%d", info->bits);
-	json_object_set_new(metadata, NN_KEY_VERSION, json_string(NN_MODEL_VERSION));
-	json_object_set_new(metadata, NN_KEY_ARCHITECTURE, json_string(info->architecture));
-	json_object_set_new(metadata, NN_KEY_BITS, json_string(bits));
-	set_text(metadata, NN_KEY_PREPROCESS,
-			 json_pack("{s:i, s:i, s:i, s:s}", "width", info->width, "height",
-					   info->height, "resize", info->resize, "filter",
-					   info->area_filter ? "area" : "bicubic"));
-	set_text(metadata, NN_KEY_GRAPH, nn_graph_to_json(graph));
-	if (thresholds)
-		json_object_set_new(metadata, NN_KEY_THRESHOLDS, json_string(THRESHOLDS_TENSOR));
-	if (info->provenance)
-		json_object_set_new(metadata, NN_KEY_PROVENANCE, json_string(info->provenance));
-	if (info->metrics)
-		json_object_set_new(metadata, NN_KEY_METRICS, json_string(info->metrics));
-	return metadata;
+	if (set_text(metadata, NN_KEY_VERSION, NN_MODEL_VERSION) &&
+		set_text(metadata, NN_KEY_ARCHITECTURE, info->architecture) &&
+		set_text(metadata, NN_KEY_BITS, bits) &&
+		set_json(metadata, NN_KEY_PREPROCESS, preprocess) &&
+		set_json(metadata, NN_KEY_GRAPH, nn_graph_to_json(graph)) &&
+		set_text(metadata, NN_KEY_THRESHOLDS, thresholds ? THRESHOLDS_TENSOR : NULL) &&
+		set_text(metadata, NN_KEY_PROVENANCE, info->provenance) &&
+		set_text(metadata, NN_KEY_METRICS, info->metrics))
+		return metadata;
+	json_decref(metadata);
+	return NULL;
 }
 
 static void
@@ -75,7 +82,12 @@ header_of(const NnModelInfo *info, const NnGraph *graph, bool thresholds, size_t
 	size_t at = 0, padded;
 	char *text, *header;
 
-	json_object_set_new(root, "__metadata__", metadata_of(info, graph, thresholds));
+	if (json_object_set_new(root, "__metadata__", metadata_of(info, graph, thresholds)) !=
+		0)
+	{
+		json_decref(root);
+		return NULL;
+	}
 	for (int i = 0; i < graph->nparams; i++)
 		add_tensor(root, graph->param[i].name, &graph->param[i].shape, &at);
 	if (thresholds)

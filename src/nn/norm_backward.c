@@ -26,9 +26,10 @@ nn_batchnorm_backward(const NnCall *call)
 	for (int c = 0; c < channels; c++)
 	{
 		double mean = call->train ? call->saved[c] : call->param[2][c];
-		double scale = call->train ? call->saved[channels + c]
-								   : 1 / __builtin_sqrt((double) call->param[3][c] +
-														call->node->eps);
+		double scale =
+			call->train
+				? call->saved[channels + c]
+				: 1 / __builtin_sqrt((double) call->param[3][c] + call->node->eps);
 		double weight = call->param[0][c];
 		double sum = 0;
 		double sum_xh = 0;

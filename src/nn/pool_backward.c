@@ -18,8 +18,8 @@ window_of(const NnCall *call)
 	const NnShape *in = nn_input_shape(call->graph, call->node, 0);
 	const NnShape *out = &call->node->shape;
 
-	return (Window){in->dim[0], in->dim[1], in->dim[2], out->dim[0], out->dim[1],
-					call->node};
+	return (Window){in->dim[0],	 in->dim[1],  in->dim[2],
+					out->dim[0], out->dim[1], call->node};
 }
 
 /* The rows (or columns) that output o covers, cut to the picture. */
@@ -85,12 +85,11 @@ nn_maxpool_backward(const NnCall *call)
 		for (int oy = 0; oy < w.out_height; oy++)
 			for (int ox = 0; ox < w.out_width; ox++)
 				for (int c = 0; c < w.channels; c += POOL_BLOCK)
-					maxpool_window(&w, oy, ox, c,
-								   w.channels - c < POOL_BLOCK ? w.channels - c
-															   : POOL_BLOCK,
-								   call->in[0] + i * in_size, call->out + i * out_size,
-								   call->grad_out + i * out_size,
-								   call->grad_in[0] + i * in_size);
+					maxpool_window(
+						&w, oy, ox, c,
+						w.channels - c < POOL_BLOCK ? w.channels - c : POOL_BLOCK,
+						call->in[0] + i * in_size, call->out + i * out_size,
+						call->grad_out + i * out_size, call->grad_in[0] + i * in_size);
 }
 
 /* The forward pass divides by the whole window, border included (PyTorch's default). */

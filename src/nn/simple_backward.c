@@ -8,10 +8,9 @@ void
 nn_activation_backward(const NnCall *call)
 {
 	if (call->grad_in[0])
-		nn_activate_backward(call->node->activation, call->in[0], call->grad_out,
-							 call->grad_in[0],
-							 call->n * nn_shape_size(&call->node->shape),
-							 call->add_grad_in[0]);
+		nn_activate_backward(
+			call->node->activation, call->in[0], call->grad_out, call->grad_in[0],
+			call->n * nn_shape_size(&call->node->shape), call->add_grad_in[0]);
 }
 
 void
@@ -41,8 +40,8 @@ nn_scale_backward(const NnCall *call)
 	if (!dx)
 		return;
 	for (size_t i = 0; i < n; i++)
-		dx[i] = (call->add_grad_in[0] ? dx[i] : 0.0f) +
-				call->node->scale * call->grad_out[i];
+		dx[i] =
+			(call->add_grad_in[0] ? dx[i] : 0.0f) + call->node->scale * call->grad_out[i];
 }
 
 /* [T][D] -> [T+1][D]: row 0 is the parameter. */

@@ -1,0 +1,675 @@
+/*
+ * test_nn_model.c
+ *	  The model file: round trip, and files that lie, are cut short or damaged.
+ */
+#include "test_nn_reference.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nn/device.h"
+#include "nn/model.h"
+#include "nn/safetensors.h"
+
+static char folder[] = "/tmp/deephash-model-XXXXXX";
+static char path[64];
+static int other; /* a file in memory that the damaged models go through */
+
+static int
+make_folder(void **state)
+{
+	(void) state;
+	if (mkdtemp(folder) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/m.safetensors", folder);
+	other = memfd_create("model", MFD_CLOEXEC);
+	return other < 0 ? -1 : 0;
+}
+
+static int
+remove_folder(void **state)
+{
+	(void) state;
+	unlink(path);
+	close(other);
+	/* fails, and with it the test, if a temporary file was left behind */
+	return rmdir(folder);
+}
+
+static const float test_mean[3] = {0.49f, 0.48f, 0.45f};
+static const float test_std[3] = {0.25f, 0.24f, 0.26f};
+
+static NnGraph *
+network(void)
+{
+	uint64_t s = 9;
+	NnGraph *g = nn_graph_new();
+	NnShape tokens = {2, {2, 6, 0, 0}};
+	int x = nn_input(g, 4, 4, test_mean, test_std), y;
+
+	x = nn_conv2d(g, x, "conv", 6, 3, 2, 2, 1, 3, true, NN_GELU);
+	x = nn_maxpool(g, x, 2, 1, 1);
+	x = nn_avgpool(g, x, 2, 1, 0);
+	x = nn_maxpool(g, x, 1, 1, 0);
+	y = nn_batchnorm(g, x, "bn", 1e-5f);
+	x = nn_add(g, x, y);
+	x = nn_activation(g, x, NN_RELU6);
+	x = nn_conv2d(g, x, "grow", 6, 2, 2, 1, 1, 1, false, NN_IDENTITY);
+	x = nn_maxpool(g, x, 2, 2, 0);
+	x = nn_reshape(g, x, &tokens);
+	x = nn_class_token(g, x, "cls");
+	x = nn_position(g, x, "pos");
+	x = nn_layernorm(g, x, "ln", 1e-6f);
+	x = nn_linear(g, x, "qkv", 18, true, NN_IDENTITY);
+	x = nn_attention(g, x, 3);
+	x = nn_token(g, x, 1);
+	x = nn_softmax(g, x);
+	x = nn_linear(g, x, "hash", 5, false, NN_TANH);
+	nn_scale(g, x, 0.7f);
+	test_fill_params(g, &s);
+	return g;
+}
+
+static const float thresholds[5] = {0.1f, -0.2f, 0, 3, 1e-20f};
+
+static void
+write_model(const char *to, const NnGraph *g)
+{
+	NnModelInfo info = {.architecture = "test-5",
+						.bits = 5,
+						.width = 4,
+						.height = 4,
+						.resize = 6,
+						.area_filter = true,
+						.provenance = "{\"seed\":7,\"note\":\"caf\xc3\xa9\"}",
+						.metrics = "{\"map\":0.5}"};
+	NnError err;
+
+	if (!nn_model_write(to, &info, g, thresholds, &err))
+		fail_msg("%s", err.text);
+}
+
+static void
+test_round_trip(void **state)
+{
+	NnGraph *g = network();
+	NnModel *model;
+	NnError err;
+	char *text;
+
+	(void) state;
+	if (!nn_graph_ok(g, &err))
+		fail_msg("%s", err.text);
+	write_model(path, g);
+	write_model(path, g); /* over the old one */
+	model = nn_model_open(path, &err);
+	if (model == NULL)
+		fail_msg("%s", err.text);
+	assert_string_equal(model->info.architecture, "test-5");
+	assert_int_equal(model->info.bits, 5);
+	assert_int_equal(model->info.width, 4);
+	assert_int_equal(model->info.height, 4);
+	assert_int_equal(model->info.resize, 6);
+	assert_true(model->info.area_filter);
+	assert_string_equal(model->info.provenance, "{\"seed\":7,\"note\":\"caf\xc3\xa9\"}");
+	assert_string_equal(model->info.metrics, "{\"map\":0.5}");
+	assert_memory_equal(model->thresholds, thresholds, sizeof(thresholds));
+	assert_int_equal(model->graph.nnodes, g->nnodes);
+	assert_int_equal(model->graph.nparams, g->nparams);
+	for (int i = 0; i < g->nnodes; i++)
+		assert_memory_equal(&model->graph.node[i], &g->node[i], sizeof(NnNode));
+	for (int i = 0; i < g->nparams; i++)
+	{
+		assert_string_equal(model->graph.param[i].name, g->param[i].name);
+		assert_memory_equal(model->graph.param[i].data, g->param[i].data,
+							nn_shape_size(&g->param[i].shape) * sizeof(float));
+	}
+	text = nn_model_describe(model);
+	assert_non_null(strstr(text, "\"bits\":5"));
+	assert_non_null(strstr(text, "\"map\":0.5"));
+	free(text);
+	nn_model_close(model);
+	nn_graph_free(g);
+}
+
+/* What comes out of the file runs, and gives what the graph gave. */
+static void
+test_runs_from_file(void **state)
+{
+	NnGraph *g = network();
+	uint8_t image[48];
+	float a[5], b[5];
+	NnModel *model;
+	NnNet *net;
+	NnError err;
+
+	(void) state;
+	for (int i = 0; i < 48; i++)
+		image[i] = (uint8_t) (i * 37);
+	write_model(path, g);
+	model = nn_model_open(path, &err);
+	assert_non_null(model);
+	net = nn_cpu_device.load(g, 1, 1, &err);
+	assert_true(nn_cpu_device.run(net, image, 1, a, &err));
+	nn_cpu_device.unload(net);
+	net = nn_cpu_device.load(&model->graph, 1, 1, &err);
+	assert_true(nn_cpu_device.run(net, image, 1, b, &err));
+	nn_cpu_device.unload(net);
+	assert_memory_equal(a, b, sizeof(a));
+	nn_model_close(model);
+	nn_graph_free(g);
+}
+
+/* ---------------------------------------------------------------- damage */
+
+typedef struct File
+{
+	size_t size;
+	unsigned char *bytes;
+} File;
+
+static File
+read_file(const char *from)
+{
+	File f;
+	struct stat st;
+	int fd = open(from, O_RDONLY);
+
+	assert_int_equal(fstat(fd, &st), 0);
+	f.size = (size_t) st.st_size;
+	f.bytes = malloc(f.size + 1);
+	assert_int_equal(read(fd, f.bytes, f.size), (ssize_t) f.size);
+	close(fd);
+	return f;
+}
+
+static void
+write_file(int to, const void *bytes, size_t size)
+{
+	assert_int_equal(ftruncate(to, 0), 0);
+	assert_int_equal(pwrite(to, bytes, size, 0), (ssize_t) size);
+}
+
+/* Opens or refuses with a text; what opens is whole enough to be run. */
+static bool
+try_open(int what, NnError *err)
+{
+	NnModel *model;
+
+	memset(err, 0, sizeof(*err));
+	model = nn_model_open_fd(what, err);
+	if (model == NULL)
+	{
+		assert_true(strlen(err->text) > 10);
+		return false;
+	}
+	if (nn_graph_weights(&model->graph) < 100000)
+	{
+		NnNet *net = nn_cpu_device.load(&model->graph, 1, 1, err);
+		size_t picture = nn_shape_size(&model->graph.node[0].shape);
+		float *out = malloc((size_t) model->info.bits * sizeof(float));
+		uint8_t *image = calloc(1, picture);
+
+		assert_non_null(net);
+		assert_true(nn_cpu_device.run(net, image, 1, out, err));
+		nn_cpu_device.unload(net);
+		free(image);
+		free(out);
+	}
+	free(nn_model_describe(model));
+	nn_model_close(model);
+	return true;
+}
+
+static void
+test_truncation(void **state)
+{
+	NnGraph *g = network();
+	NnError err;
+	File f;
+
+	(void) state;
+	write_model(path, g);
+	f = read_file(path);
+	for (size_t cut = 0; cut < f.size; cut++)
+	{
+		write_file(other, f.bytes, cut);
+		assert_false(try_open(other, &err));
+	}
+	f.bytes[f.size] = 0;
+	write_file(other, f.bytes, f.size + 1);
+	assert_false(try_open(other, &err));
+	assert_non_null(strstr(err.text, "belong to no tensor"));
+	free(f.bytes);
+	nn_graph_free(g);
+}
+
+static void
+test_flipped_bytes(void **state)
+{
+	NnGraph *g = network();
+	uint64_t s = 21;
+	int opened = 0;
+	NnError err;
+	File f;
+
+	(void) state;
+	write_model(path, g);
+	f = read_file(path);
+	for (size_t at = 0; at < f.size; at++)
+	{
+		unsigned char was = f.bytes[at];
+
+		f.bytes[at] ^= (unsigned char) (1u << (test_random(&s) >> 40) % 8);
+		write_file(other, f.bytes, f.size);
+		opened += try_open(other, &err);
+		f.bytes[at] = was;
+	}
+	/* most of a weight's bits may change freely, most of the header's may not */
+	assert_true(opened > 0);
+	for (int round = 0; round < 2000; round++)
+	{
+		File copy = {f.size, malloc(f.size)};
+
+		memcpy(copy.bytes, f.bytes, f.size);
+		for (int k = 0; k < 3; k++)
+			copy.bytes[test_random(&s) % (f.size < 3000 ? f.size : 3000)] =
+				(unsigned char) (test_random(&s) >> 33);
+		write_file(other, copy.bytes, copy.size);
+		try_open(other, &err);
+		free(copy.bytes);
+	}
+	free(f.bytes);
+	nn_graph_free(g);
+}
+
+/* ------------------------------------------------------------ files by hand */
+
+/* Write a file with this header (single quotes stand for double) and data of n
+ * floats; expect the reader to refuse it with a text that holds part. */
+static void
+refuse(const char *header, size_t n, const float *data, const char *part)
+{
+	size_t length = strlen(header), padded = (length + 7) / 8 * 8,
+		   size = 8 + padded + 4 * n;
+	unsigned char *bytes = calloc(1, size + 1);
+	NnError err;
+
+	for (int i = 0; i < 8; i++)
+		bytes[i] = (unsigned char) (padded >> (8 * i));
+	memset(bytes + 8, ' ', padded);
+	for (size_t i = 0; i < length; i++)
+		bytes[8 + i] = (unsigned char) (header[i] == '\'' ? '"' : header[i]);
+	for (size_t i = 0; i < n; i++)
+		memcpy(bytes + 8 + padded + 4 * i, data ? &data[i] : &(float){0}, 4);
+	write_file(other, bytes, size);
+	free(bytes);
+	if (try_open(other, &err) != (part == NULL))
+		fail_msg("%s: %s", part ? "opened" : "did not open", part ? header : err.text);
+	if (part != NULL && strstr(err.text, part) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", err.text, part);
+}
+
+static void
+test_containers(void **state)
+{
+	(void) state;
+	refuse("[]", 0, NULL, "does not begin with");
+	refuse("{'a':1}", 0, NULL, "not an object");
+	refuse("{'a':{'dtype':'F32'}", 0, NULL, "not valid JSON");
+	refuse("{'a':{},'a':{}}", 0, NULL, "duplicate");
+	refuse("{'a':{'dtype':'F16','shape':[1],'data_offsets':[0,2]}}", 1, NULL,
+		   "not supported yet");
+	refuse("{'a':{'dtype':'BF16','shape':[1],'data_offsets':[0,2]}}", 1, NULL,
+		   "not supported yet");
+	refuse("{'a':{'dtype':'I64','shape':[1],'data_offsets':[0,8]}}", 2, NULL,
+		   "only F32 is supported");
+	refuse("{'a':{'dtype':'Q4','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
+		   "unknown dtype");
+	refuse("{'a':{'shape':[1],'data_offsets':[0,4]}}", 1, NULL, "no dtype");
+	refuse("{'a':{'dtype':'F32','shape':1,'data_offsets':[0,4]}}", 1, NULL,
+		   "not an array");
+	refuse("{'a':{'dtype':'F32','shape':[1,1,1,1,1,1,1,1,1],'data_offsets':[0,4]}}", 1,
+		   NULL, "at most 8");
+	refuse("{'a':{'dtype':'F32','shape':[0],'data_offsets':[0,0]}}", 1, NULL,
+		   "whole number of 1 or more");
+	refuse("{'a':{'dtype':'F32','shape':[-1],'data_offsets':[0,4]}}", 1, NULL,
+		   "whole number of 1 or more");
+	refuse("{'a':{'dtype':'F32','shape':[1.0],'data_offsets':[0,4]}}", 1, NULL,
+		   "whole number of 1 or more");
+	refuse("{'a':{'dtype':'F32','shape':[4294967296,4294967296],'data_offsets':[0,4]}}",
+		   1, NULL, "more than the file's");
+	refuse("{'a':{'dtype':'F32','shape':[99999999999999999999],'data_offsets':[0,4]}}", 1,
+		   NULL, "not valid JSON");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[0]}}", 1, NULL, "not a pair");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[4,0]}}", 1, NULL,
+		   "not inside");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[4,8]}}", 1, NULL,
+		   "not inside");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[0,8]}}", 2, NULL,
+		   "8 bytes of data for a shape of 1");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[2,6]}}", 2, NULL,
+		   "not a multiple of 4");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[4,8]}}", 2, NULL,
+		   "before tensor \"a\" belong to no tensor");
+	refuse("{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},"
+		   "'b':{'dtype':'F32','shape':[2],'data_offsets':[4,12]}}",
+		   3, NULL, "\"a\" and \"b\" overlap");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}", 2, NULL,
+		   "last 4 bytes");
+	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[0,4],'x':1}}", 1, NULL,
+		   "unknown attribute \"x\"");
+	refuse("{'':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
+		   "control characters");
+	refuse("{'a\\u0007':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
+		   "control characters");
+	refuse("{'\xff\xfe':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
+		   "not valid JSON");
+	refuse("{'__metadata__':{'a':1}}", 0, NULL, "is not a string");
+	refuse("{'__metadata__':3}", 0, NULL, "is not an object");
+	refuse("{}", 0, NULL, "not a deephash model");
+	refuse("{'__metadata__':{'deephash_format':'2'}}", 0, NULL, "model format \"2\"");
+}
+
+static void
+test_not_files(void **state)
+{
+	unsigned char bytes[64] = {0};
+	NnError err;
+
+	(void) state;
+	assert_null(nn_model_open("/nonexistent/model", &err));
+	assert_non_null(strstr(err.text, strerror(ENOENT)));
+	assert_null(nn_model_open(folder, &err));
+	assert_non_null(strstr(err.text, "not a regular file"));
+	assert_null(nn_model_open("/dev/zero", &err));
+	memset(bytes, 0xff, 8);
+	write_file(other, bytes, sizeof(bytes));
+	assert_false(try_open(other, &err));
+	assert_non_null(strstr(err.text, "another purpose"));
+	bytes[0] = 12;
+	memset(bytes + 1, 0, 7);
+	memcpy(bytes + 8, "{}", 2);
+	write_file(other, bytes, sizeof(bytes));
+	assert_false(try_open(other, &err));
+	assert_non_null(strstr(err.text, "multiple of 8"));
+}
+
+/*
+ * A model with one linear layer 12 -> 2 (24 weights), its metadata replaceable
+ * piece by piece; \' inside the texts becomes an escaped quote.
+ */
+typedef struct Parts
+{
+	const char *architecture, *bits, *preprocess, *nodes, *more, *tensors;
+} Parts;
+
+#define GOOD_NODES                                                                       \
+	"{\\'op\\':\\'input\\',\\'shape\\':[2,2,3],\\'mean\\':[0,0,0],\\'std\\':[1,1,1]},"   \
+	"{\\'op\\':\\'reshape\\',\\'input\\':[0],\\'shape\\':[12]},"                         \
+	"{\\'op\\':\\'linear\\',\\'name\\':\\'fc\\',\\'input\\':[1],\\'channels\\':2}"
+#define INPUT_NODE                                                                       \
+	"{\\'op\\':\\'input\\',\\'shape\\':[2,2,3],\\'mean\\':[0,0,0],\\'std\\':[1,1,1]},"
+#define GOOD_TENSORS ",'fc.weight':{'dtype':'F32','shape':[2,12],'data_offsets':[0,96]}"
+#define GOOD_PREPROCESS                                                                  \
+	"{\\'width\\':2,\\'height\\':2,\\'resize\\':0,\\'filter\\':\\'bicubic\\'}"
+
+static const Parts good = {"a", "2", GOOD_PREPROCESS, GOOD_NODES, "", GOOD_TENSORS};
+
+static void
+refuse_parts(Parts p, const float *data, const char *part)
+{
+	char header[8192];
+
+	snprintf(header, sizeof(header),
+			 "{'__metadata__':{'deephash_format':'1','architecture':'%s','bits':'%s',"
+			 "'preprocess':'%s','graph':'{\\'nodes\\':[%s]}'%s}%s}",
+			 p.architecture, p.bits, p.preprocess, p.nodes, p.more, p.tensors);
+	refuse(header, 24, data, part);
+}
+
+static void
+test_metadata(void **state)
+{
+	float bad[24] = {0};
+	Parts p;
+
+	(void) state;
+	refuse_parts(good, NULL, NULL);
+#define REFUSE(field, value, text)                                                       \
+	(p = good, p.field = value, refuse_parts(p, NULL, text))
+	REFUSE(architecture, "", "architecture");
+	REFUSE(architecture, "a\\n", "control characters");
+	REFUSE(architecture,
+		   "1234567890123456789012345678901234567890123456789012345678901234", "longer");
+	REFUSE(bits, "", "not a whole number");
+	REFUSE(bits, "0", "not a whole number");
+	REFUSE(bits, "02", "not a whole number");
+	REFUSE(bits, " 2", "not a whole number");
+	REFUSE(bits, "-2", "not a whole number");
+	REFUSE(bits, "4097", "not a whole number");
+	REFUSE(bits, "99999999999999999999", "not a whole number");
+	REFUSE(bits, "3", "gives 2 values, not 3 bits");
+	REFUSE(preprocess, "", "not valid JSON");
+	REFUSE(preprocess, "[]", "not a JSON object");
+	REFUSE(preprocess, "{\\'width\\':2,\\'height\\':2,\\'resize\\':0}", "filter");
+	REFUSE(preprocess,
+		   "{\\'width\\':2,\\'height\\':2,\\'resize\\':0,\\'filter\\':\\'nearest\\'}",
+		   "filter");
+	REFUSE(preprocess,
+		   "{\\'width\\':2,\\'height\\':2,\\'resize\\':1,\\'filter\\':\\'area\\'}",
+		   "does not hold a crop");
+	REFUSE(preprocess,
+		   "{\\'width\\':3,\\'height\\':2,\\'resize\\':0,\\'filter\\':\\'area\\'}",
+		   "the network takes 2 x 2");
+	REFUSE(preprocess,
+		   "{\\'width\\':0,\\'height\\':2,\\'resize\\':0,\\'filter\\':\\'area\\'}",
+		   "\"width\" is not a whole number");
+	REFUSE(
+		preprocess,
+		"{\\'width\\':2,\\'height\\':2,\\'resize\\':0,\\'filter\\':\\'area\\',\\'x\\':1}",
+		"something else");
+	REFUSE(more, ",'provenance':'[1]'", "\"provenance\" is not a JSON object");
+	REFUSE(more, ",'metrics':'{'", "\"metrics\" is not valid JSON");
+	REFUSE(more, ",'format':'pt'", NULL);
+	REFUSE(more, ",'thresholds':'t'", "no tensor \"t\" of their own");
+	REFUSE(more, ",'thresholds':'fc.weight'", "of their own");
+	REFUSE(tensors, ",'fc':{'dtype':'F32','shape':[2,12],'data_offsets':[0,96]}",
+		   "wants a tensor \"fc.weight\"");
+	REFUSE(tensors, ",'fc.weight':{'dtype':'F32','shape':[12,2],'data_offsets':[0,96]}",
+		   "has not the shape 2x12");
+	REFUSE(tensors, ",'fc.weight':{'dtype':'F32','shape':[24],'data_offsets':[0,96]}",
+		   "has not the shape 2x12");
+#undef REFUSE
+	bad[7] = NAN;
+	refuse_parts(good, bad, "value 7 is not finite");
+	bad[7] = -INFINITY;
+	refuse_parts(good, bad, "value 7 is not finite");
+}
+
+/* Thresholds and a tensor too many, in a file of 24 values. */
+static void
+test_tensors(void **state)
+{
+	Parts p = good;
+
+	(void) state;
+	p.nodes =
+		"{\\'op\\':\\'input\\',\\'shape\\':[1,3,3],\\'mean\\':[0,0,0],\\'std\\':[1,1,1]},"
+		"{\\'op\\':\\'reshape\\',\\'input\\':[0],\\'shape\\':[9]},"
+		"{\\'op\\':\\'linear\\',\\'name\\':\\'fc\\',\\'input\\':[1],\\'channels\\':2,"
+		"\\'bias\\':true}";
+	p.preprocess =
+		"{\\'width\\':3,\\'height\\':1,\\'resize\\':0,\\'filter\\':\\'area\\'}";
+	p.more = ",'thresholds':'t'";
+	p.tensors = ",'fc.weight':{'dtype':'F32','shape':[2,9],'data_offsets':[0,72]},"
+				"'fc.bias':{'dtype':'F32','shape':[2],'data_offsets':[72,80]},"
+				"'t':{'dtype':'F32','shape':[4],'data_offsets':[80,96]}";
+	refuse_parts(p, NULL, "does not hold 2 values");
+	p.tensors = ",'fc.weight':{'dtype':'F32','shape':[2,9],'data_offsets':[0,72]},"
+				"'fc.bias':{'dtype':'F32','shape':[2],'data_offsets':[72,80]},"
+				"'t':{'dtype':'F32','shape':[2],'data_offsets':[80,88]},"
+				"'u':{'dtype':'F32','shape':[2],'data_offsets':[88,96]}";
+	refuse_parts(p, NULL, "\"u\" belongs to no node");
+}
+
+static void
+test_graphs(void **state)
+{
+	Parts p = good;
+
+	(void) state;
+#define REFUSE(value, text) (p.nodes = value, refuse_parts(p, NULL, text))
+	REFUSE("", "2 to 4096 nodes");
+	REFUSE("1,2", "graph node 0: not an object");
+	REFUSE(INPUT_NODE "{}", "graph node 1: there is no \"op\"");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'flatten\\'}", "unknown operation \"flatten\"");
+	REFUSE(INPUT_NODE INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[0]}",
+		   "the first node and the only one");
+	REFUSE("{\\'op\\':\\'softmax\\',\\'input\\':[0]},{\\'op\\':\\'softmax\\',\\'input\\':"
+		   "[0]}",
+		   "not the number of an earlier node");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[1]}",
+		   "not the number of an earlier");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[-1]}",
+		   "not the number of an earlier");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[4294967296]}",
+		   "not the number of an earlier");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\'}", "takes 1 inputs, not 0");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'add\\',\\'input\\':[0,0,0]}", "more than 2 inputs");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':0}",
+		   "\"input\" is not an array");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[0],\\'eps\\':1}",
+		   "unknown attribute \"eps\"");
+	REFUSE(INPUT_NODE
+		   "{\\'op\\':\\'activation\\',\\'input\\':[0],\\'activation\\':\\'swish\\'}",
+		   "unknown activation \"swish\"");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'maxpool\\',\\'input\\':[0],\\'kernel\\':[1],"
+					  "\\'stride\\':[1,1],\\'pad\\':[0,0]}",
+		   "\"kernel\" is not a pair");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'maxpool\\',\\'input\\':[0],\\'kernel\\':[1,1],"
+					  "\\'stride\\':[0,1],\\'pad\\':[0,0]}",
+		   "make no window");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'scale\\',\\'input\\':[0],\\'scale\\':1e300}",
+		   "float32 holds");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'reshape\\',\\'input\\':[0],\\'shape\\':[1048577]}",
+		   "\"shape\" holds something else");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'reshape\\',\\'input\\':[0],\\'shape\\':[]}",
+		   "1 to 4 sizes");
+	REFUSE(INPUT_NODE
+		   "{\\'op\\':\\'linear\\',\\'input\\':[0],\\'name\\':\\'a\\\\u0001\\',"
+		   "\\'channels\\':2}",
+		   "\"name\" holds control characters");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'linear\\',\\'input\\':[0],\\'name\\':\\'a\\',"
+					  "\\'channels\\':2,\\'bias\\':1}",
+		   "neither true nor false");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'linear\\',\\'input\\':[0],\\'channels\\':2}",
+		   "needs a name");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'global_avgpool\\',\\'input\\':[0]}",
+		   "gives 3 values");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'conv2d\\',\\'input\\':[0],\\'name\\':\\'c\\',"
+					  "\\'channels\\':1048576,\\'kernel\\':[1,1],\\'stride\\':[1,1],"
+					  "\\'pad\\':[0,0]},"
+					  "{\\'op\\':\\'conv2d\\',\\'input\\':[1],\\'name\\':\\'d\\',"
+					  "\\'channels\\':1048576,\\'kernel\\':[1,1],\\'stride\\':[1,1],"
+					  "\\'pad\\':[0,0]}",
+		   "too large");
+#undef REFUSE
+}
+
+/* A small file that describes a network no machine can run. */
+static void
+test_too_much_work(void **state)
+{
+	static char nodes[7000];
+	Parts p = good;
+	size_t used;
+
+	(void) state;
+	used = (size_t) snprintf(
+		nodes, sizeof(nodes),
+		"{\\'op\\':\\'input\\',\\'shape\\':[4096,4096,3],\\'mean\\':[0,0,0],"
+		"\\'std\\':[1,1,1]}");
+	for (int i = 0; i < 40; i++)
+		used += (size_t) snprintf(nodes + used, sizeof(nodes) - used,
+								  ",{\\'op\\':\\'softmax\\',\\'input\\':[%d]}", i);
+	p.nodes = nodes;
+	refuse_parts(p, NULL, "alone make more than");
+}
+
+static void
+test_deep_json(void **state)
+{
+	static char header[60000];
+	size_t at = 0;
+
+	(void) state;
+	header[at++] = '{';
+	memcpy(header + at, "'a':", 4);
+	at += 4;
+	for (int i = 0; i < 50000; i++)
+		header[at++] = '[';
+	header[at] = '\0';
+	refuse(header, 0, NULL, "not valid JSON");
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static void
+test_write_refusals(void **state)
+{
+	NnGraph *g = network();
+	NnModelInfo info = {.architecture = "a", .bits = 5, .width = 4, .height = 4};
+	NnError err;
+	File before, after;
+
+	(void) state;
+	write_model(path, g);
+	before = read_file(path);
+	info.bits = 6;
+	assert_false(nn_model_write(path, &info, g, NULL, &err));
+	assert_non_null(strstr(err.text, "gives 5 values, not 6 bits"));
+	info.bits = 5;
+	info.width = 5;
+	assert_false(nn_model_write(path, &info, g, NULL, &err));
+	info.width = 4;
+	info.provenance = "not json";
+	assert_false(nn_model_write(path, &info, g, NULL, &err));
+	info.provenance = "{\"a\":\"\xff\"}";
+	assert_false(nn_model_write(path, &info, g, NULL, &err));
+	info.provenance = NULL;
+	g->param[0].data[1] = NAN;
+	assert_false(nn_model_write(path, &info, g, NULL, &err));
+	assert_non_null(strstr(err.text, "not finite"));
+	/* the old file is as it was */
+	after = read_file(path);
+	assert_int_equal(before.size, after.size);
+	assert_memory_equal(before.bytes, after.bytes, after.size);
+	free(before.bytes);
+	free(after.bytes);
+	g->param[0].data[1] = 0;
+	assert_false(nn_model_write("/nonexistent/folder/model", &info, g, NULL, &err));
+	assert_non_null(strstr(err.text, "/nonexistent/folder"));
+	if (!nn_model_write(path, &info, g, NULL, &err))
+		fail_msg("%s", err.text);
+	nn_graph_free(g);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_runs_from_file),
+		cmocka_unit_test(test_truncation), cmocka_unit_test(test_flipped_bytes),
+		cmocka_unit_test(test_containers), cmocka_unit_test(test_not_files),
+		cmocka_unit_test(test_metadata),   cmocka_unit_test(test_tensors),
+		cmocka_unit_test(test_graphs),	   cmocka_unit_test(test_too_much_work),
+		cmocka_unit_test(test_deep_json),  cmocka_unit_test(test_write_refusals),
+	};
+
+	return cmocka_run_group_tests_name("nn: model file", tests, make_folder,
+									   remove_folder);
+}
