@@ -37,19 +37,24 @@ set_text(json_t *metadata, const char *key, const char *text)
 }
 
 static json_t *
+preprocess_of(const NnModelInfo *info)
+{
+	return json_pack("{s:i, s:i, s:i, s:s}", "width", info->width, "height", info->height,
+					 "resize", info->resize, "filter",
+					 info->area_filter ? "area" : "bicubic");
+}
+
+static json_t *
 metadata_of(const NnModelInfo *info, const NnGraph *graph, bool thresholds)
 {
 	json_t *metadata = json_object();
-	json_t *preprocess = json_pack("{s:i, s:i, s:i, s:s}", "width", info->width, "height",
-								   info->height, "resize", info->resize, "filter",
-								   info->area_filter ? "area" : "bicubic");
 	char bits[16];
 
 	snprintf(bits, sizeof(bits), "%d", info->bits);
 	if (set_text(metadata, NN_KEY_VERSION, NN_MODEL_VERSION) &&
 		set_text(metadata, NN_KEY_ARCHITECTURE, info->architecture) &&
 		set_text(metadata, NN_KEY_BITS, bits) &&
-		set_json(metadata, NN_KEY_PREPROCESS, preprocess) &&
+		set_json(metadata, NN_KEY_PREPROCESS, preprocess_of(info)) &&
 		set_json(metadata, NN_KEY_GRAPH, nn_graph_to_json(graph)) &&
 		set_text(metadata, NN_KEY_THRESHOLDS, thresholds ? THRESHOLDS_TENSOR : NULL) &&
 		set_text(metadata, NN_KEY_PROVENANCE, info->provenance) &&
