@@ -17,6 +17,13 @@ CREATE FUNCTION @extschema@.mih_flush(index pg_catalog.regclass)
 COMMENT ON FUNCTION @extschema@.mih_flush IS
   'sort the pending entries of a mih index into a segment; returns how many there were';
 
+CREATE FUNCTION @extschema@.mih_check(
+    index pg_catalog.regclass, heapallindexed pg_catalog.bool DEFAULT true)
+  RETURNS pg_catalog.int8 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'mih_check';
+COMMENT ON FUNCTION @extschema@.mih_check IS
+  'verify a mih index, and that it holds every row of its table; returns its entries, errors on damage';
+
 CREATE FUNCTION @extschema@.mih_stats(
     index pg_catalog.regclass,
     OUT bits pg_catalog.int4, OUT segments pg_catalog.int4, OUT chunks pg_catalog.int4,

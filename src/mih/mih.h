@@ -315,7 +315,7 @@ extern void mih_compact_nulls(Relation index);
 extern void mih_free_dead(Relation index);
 
 /* mihstats.c */
-extern Relation mih_open_index(Oid oid, LOCKMODE lockmode, bool owner);
+extern Relation mih_open_index(Oid oid, LOCKMODE lockmode, bool owner, bool write);
 
 /* mihvacuum.c */
 extern IndexBulkDeleteResult *mihbulkdelete(IndexVacuumInfo *info,
@@ -332,6 +332,9 @@ extern void mihrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey order
 extern bool mihgettuple(IndexScanDesc scan, ScanDirection dir);
 extern int64 mihgetbitmap(IndexScanDesc scan, TIDBitmap *tbm);
 extern void mihendscan(IndexScanDesc scan);
+
+/* mihcheck.c */
+extern uint64 mih_check_structure(Relation index, const MihMeta *meta);
 
 /* mihcost.c */
 extern void mihcostestimate(struct PlannerInfo *root, struct IndexPath *path,

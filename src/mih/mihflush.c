@@ -415,7 +415,7 @@ PG_FUNCTION_INFO_V1(mih_flush);
 Datum
 mih_flush(PG_FUNCTION_ARGS)
 {
-	Relation index = mih_open_index(PG_GETARG_OID(0), RowExclusiveLock, true);
+	Relation index = mih_open_index(PG_GETARG_OID(0), RowExclusiveLock, true, true);
 	int64 moved;
 
 	mih_lock_maintenance(index);

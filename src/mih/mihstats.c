@@ -16,11 +16,11 @@
 #include "utils/lsyscache.h"
 
 /*
- * Open an index, which must be of this access method and, where owner is set,
- * be owned by the caller and writable.
+ * Open an index, which must be of this access method; where owner is set, the
+ * caller must own it, and where write is set, this must not be a standby.
  */
 Relation
-mih_open_index(Oid oid, LOCKMODE lockmode, bool owner)
+mih_open_index(Oid oid, LOCKMODE lockmode, bool owner, bool write)
 {
 	Relation index = relation_open(oid, lockmode);
 
@@ -37,16 +37,12 @@ mih_open_index(Oid oid, LOCKMODE lockmode, bool owner)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
 				 errhint("REINDEX or drop it.")));
-	if (owner)
-	{
-		if (RecoveryInProgress())
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("recovery is in progress"),
-							errhint("Run this on the primary.")));
-		if (!compat_relation_ownercheck(oid, GetUserId()))
-			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX,
-						   RelationGetRelationName(index));
-	}
+	if (write && RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"), errhint("Run this on the primary.")));
+	if (owner && !compat_relation_ownercheck(oid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(index));
 	return index;
 }
 
@@ -72,7 +68,7 @@ PG_FUNCTION_INFO_V1(mih_stats);
 Datum
 mih_stats(PG_FUNCTION_ARGS)
 {
-	Relation index = mih_open_index(PG_GETARG_OID(0), AccessShareLock, false);
+	Relation index = mih_open_index(PG_GETARG_OID(0), AccessShareLock, false, false);
 	BlockNumber npages = RelationGetNumberOfBlocks(index);
 	MihMeta meta;
 	TupleDesc desc;
