@@ -131,7 +131,7 @@ real_vector(ArrayType *array, const char *name)
 	if (ARR_HASNULL(array) && array_contains_nulls(array))
 	{
 		int at = 0;
-		const bits8 *bitmap = ARR_NULLBITMAP(array);
+		const uint8 *bitmap = ARR_NULLBITMAP(array);
 
 		while (bitmap[at / 8] & (1 << at % 8))
 			at++;

@@ -374,3 +374,34 @@ CREATE AGGREGATE @extschema@.quality(@extschema@.hashcode) (
   COMBINEFUNC = @extschema@.hashcode_quality_combine, SERIALFUNC = @extschema@.hashcode_quality_serialize,
   DESERIALFUNC = @extschema@.hashcode_quality_deserialize, PARALLEL = SAFE
 );
+
+-- ---------------------------------------------------------------- what \df+ and \do+ say
+COMMENT ON FUNCTION @extschema@.hashball(@extschema@.hashcode, pg_catalog.int4) IS 'all codes within radius of centre';
+COMMENT ON FUNCTION @extschema@.centre(@extschema@.hashball) IS 'centre of a ball';
+COMMENT ON FUNCTION @extschema@.radius(@extschema@.hashball) IS 'radius of a ball';
+COMMENT ON FUNCTION @extschema@.hamming_distance(@extschema@.hashcode, @extschema@.hashcode) IS 'number of differing bits';
+COMMENT ON FUNCTION @extschema@.hamming_within(@extschema@.hashcode, @extschema@.hashcode, pg_catalog.int4) IS 'whether a and b differ in at most radius bits; served by mih indexes';
+COMMENT ON FUNCTION @extschema@.length(@extschema@.hashcode) IS 'number of bits';
+COMMENT ON FUNCTION @extschema@.popcount(@extschema@.hashcode) IS 'number of bits that are 1';
+COMMENT ON FUNCTION @extschema@.get_bit(@extschema@.hashcode, pg_catalog.int4) IS 'bit n, counted from 0';
+COMMENT ON FUNCTION @extschema@.set_bit(@extschema@.hashcode, pg_catalog.int4, pg_catalog.int4) IS 'the code with bit n, counted from 0, set to new_value';
+COMMENT ON FUNCTION @extschema@.substring(@extschema@.hashcode, pg_catalog.int4, pg_catalog.int4) IS 'count bits from bit start on, counted from 1';
+COMMENT ON FUNCTION @extschema@.hashcode(pg_catalog.float4[]) IS 'signs of a vector: 1 where an element is greater than 0';
+COMMENT ON FUNCTION @extschema@.hashcode(pg_catalog.float4[], pg_catalog.float4) IS '1 where an element is greater than the threshold';
+COMMENT ON FUNCTION @extschema@.hashcode(pg_catalog.float4[], pg_catalog.float4[]) IS '1 where an element is greater than its threshold';
+COMMENT ON FUNCTION @extschema@.asymmetric_distance(@extschema@.hashcode, pg_catalog.float4[]) IS 'sum of |v_k| over the bits that disagree with the sign of v_k';
+COMMENT ON FUNCTION @extschema@.asymmetric_distance(@extschema@.hashcode, pg_catalog.float4[], pg_catalog.float4[]) IS 'asymmetric distance to vector - thresholds';
+COMMENT ON OPERATOR @extschema@.<~> (@extschema@.hashcode, @extschema@.hashcode) IS 'Hamming distance';
+COMMENT ON OPERATOR @extschema@.<@ (@extschema@.hashcode, @extschema@.hashball) IS 'code lies in ball';
+COMMENT ON OPERATOR @extschema@.@> (@extschema@.hashball, @extschema@.hashcode) IS 'ball holds code';
+COMMENT ON OPERATOR @extschema@.& (@extschema@.hashcode, @extschema@.hashcode) IS 'bitwise and';
+COMMENT ON OPERATOR @extschema@.| (@extschema@.hashcode, @extschema@.hashcode) IS 'bitwise or';
+COMMENT ON OPERATOR @extschema@.# (@extschema@.hashcode, @extschema@.hashcode) IS 'bitwise exclusive or';
+COMMENT ON OPERATOR @extschema@.|| (@extschema@.hashcode, @extschema@.hashcode) IS 'concatenate';
+COMMENT ON OPERATOR @extschema@.~ (NONE, @extschema@.hashcode) IS 'bitwise not';
+COMMENT ON AGGREGATE @extschema@.majority(@extschema@.hashcode) IS 'each bit by majority, ties 0: the Hamming centroid';
+COMMENT ON AGGREGATE @extschema@.bit_and(@extschema@.hashcode) IS 'bitwise and of all codes';
+COMMENT ON AGGREGATE @extschema@.bit_or(@extschema@.hashcode) IS 'bitwise or of all codes';
+COMMENT ON AGGREGATE @extschema@.bit_xor(@extschema@.hashcode) IS 'bitwise exclusive or of all codes';
+COMMENT ON AGGREGATE @extschema@.bit_means(@extschema@.hashcode) IS 'share of ones, for each bit';
+COMMENT ON AGGREGATE @extschema@.quality(@extschema@.hashcode) IS 'balance, entropy and collisions of a set of codes';
