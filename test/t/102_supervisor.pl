@@ -1,0 +1,135 @@
+# The supervisor: preloaded, reloaded, without a working program, terminated; and
+# sessions that find no free slot for it.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use Deephash;
+use EncoderTest;
+use Test::More;
+
+my $server = new_server('main', conf => "shared_preload_libraries = 'deephash'\n");
+my $red = image_sql('red');
+ok(wait_until(sub { engines($server) == 1 }, 10), 'preloaded: the engine starts with the server');
+ok(wait_until(sub { server_log($server) =~ /deephash-encoder \(PID \d+\): ready on device/ }, 10), 'the log says that it is ready');
+load_models($server);
+my $code = $server->safe_psql('postgres', "SELECT deephash_encode($red)");
+
+# --------------------------------------------------------------- other settings
+my $pid = engine_pid($server);
+reload("deephash.encode_timeout = '50s'");
+is($server->safe_psql('postgres', 'SHOW deephash.encode_timeout'), '50s', 'reloaded');
+is(engine_pid($server), $pid, 'a setting of sessions leaves the engine alone');
+my $session = start_session($server);
+is(talk($session, "SELECT deephash_encode($red);"), $code, 'a session is connected');
+reload('deephash.batch_size = 7', 'deephash.encoder_threads = 3');
+ok(wait_until(sub { server_log($server) =~ /3 threads, batches of up to 7 images/ }, 20), 'settings of the engine give a new one');
+is(talk($session, "SELECT deephash_encode($red);"), $code, 'the session does not notice');
+isnt(engine_pid($server), $pid, 'it is another one');
+is(scalar engines($server), 1, 'and the only one');
+end_session($session);
+
+# --------------------------------------------------------------------- limits
+reload("deephash.max_image_size = '1kB'");
+like(error_of("SELECT deephash_encode($red)"), qr/cannot encode image: it has \d+ bytes, more than deephash.max_image_size \(1 kB\)/, 'images over the limit in bytes');
+reload("deephash.max_image_size = '1MB'", 'deephash.max_image_pixels = 5000');
+like(error_of("SELECT deephash_encode($red)"), qr/cannot encode image: .*120.*80/, 'images over the limit in pixels');
+reload('deephash.max_image_pixels = 1000000');
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'limits lifted');
+like(error_of("SELECT deephash_encode(" . image_sql('large') . ")"), qr/cannot encode image: .*2400.*1600/, 'a large image is still one');
+reload('deephash.max_image_pixels = 100000000');
+
+# --------------------------------------------------------- privileges on settings
+$server->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
+for my $setting ("deephash.encoder_program = '/bin/sh'", 'deephash.device = cpu', 'deephash.sandbox = off')
+{
+	like(error_of("SET $setting"), qr/cannot be changed now/, "no session sets $setting");
+}
+like(error_of('SET ROLE nobody; SHOW deephash.encoder_program'), qr/must be superuser|permission denied/, 'not everybody sees the path');
+like(error_of("ALTER SYSTEM SET deephash.encoder_program = 'relative/path'"), qr/invalid value.*must be absolute/s, 'a relative path is refused');
+
+# ------------------------------------------------------- programs that do not work
+for my $program ([ '/nowhere/deephash-encoder', qr/could not execute .*No such file/ ], [ '/bin/false', qr/exit(ed with exit)? code 1/ ],
+	[ $server->data_dir . '/PG_VERSION', qr/could not execute .*Permission denied/ ])
+{
+	reload("deephash.encoder_program = '$program->[0]'");
+	ok(wait_until(sub { !engines($server) }, 20), "$program->[0]: no engine");
+	my $error = error_of("SELECT deephash_encode($red)");
+	like($error, qr/deephash-encoder could not be started.*DETAIL:.*$program->[1]/s, '... sessions hear why');
+	like($error, qr/HINT:  The server log says more/, '... and where there is more');
+	is($server->safe_psql('postgres', 'SELECT count(*) FROM deephash_models'), '2', '... and all else works');
+}
+reload("deephash.encoder_program = ''", "deephash.device = 'cuda'");
+my $cuda = error_of("SELECT deephash_encode($red)");
+like($cuda, qr/^$|deephash-encoder could not be started.*device "cuda" cannot be had/s, 'a GPU that is not there is an error where it is demanded');
+reload("deephash.device = 'auto'");
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'and no matter otherwise');
+
+# ----------------------------------------------------------- the supervisor's end
+my $postmaster = (split /\n/, read_file($server->data_dir . '/postmaster.pid'))[0];
+my ($engine) = engines($server);
+my $supervisor = parent_of($engine);
+is(parent_of($supervisor), $postmaster, 'the supervisor is a child of the postmaster');
+kill 'TERM', $supervisor;
+ok(wait_until(sub { !kill 0, $engine }, 20), 'terminated, it takes the engine along');
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'the next call starts another');
+$server->safe_psql('postgres', 'CREATE DATABASE other');
+is($server->safe_psql('other', "CREATE EXTENSION deephash; SELECT deephash_ping()"), 't', 'databases share it');
+is(scalar engines($server), 1, 'one engine');
+$server->stop('immediate');
+ok(wait_until(sub { !engines($server) }, 10), 'an immediate shutdown ends the engine');
+$server->start;
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'started again');
+
+# A server that is stopped while a session waits for a stopped engine.
+kill 'STOP', engine_pid($server);
+my $query = start_query($server, "SELECT deephash_encode($red)");
+ok(wait_until_waiting($server), 'a session waits');
+$server->stop('fast');
+my (undef, $err) = finish_query($query);
+like($err, qr/terminating connection due to administrator command/, 'the server stops all the same');
+ok(wait_until(sub { !engines($server) }, 10), '... and the stopped engine goes');
+
+# ------------------------------------------------------------------ no free slot
+$server->append_conf('postgresql.conf', "shared_preload_libraries = ''\nmax_worker_processes = 0\nmax_parallel_workers = 0");
+$server->start;
+like(error_of("SELECT deephash_encode($red)"), qr/no background worker slot is free.*HINT:  Raise max_worker_processes, or add deephash to shared_preload_libraries/s, 'no free slot: what to do');
+$server->stop;
+unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server processes/, 'the log is clean');
+done_testing();
+
+# Append settings and have the supervisor act on them.
+sub reload
+{
+	$server->append_conf('postgresql.conf', join '', map { "$_\n" } @_);
+	$server->reload;
+	# A fresh session sees the new settings once the postmaster has read them.
+	for my $setting (@_)
+	{
+		my ($name) = $setting =~ /^(\S+)/;
+		my ($value) = $setting =~ /= '?([^']*)'?/;
+		wait_until(sub { my $now = $server->safe_psql('postgres', "SHOW $name"); $now eq $value || $now eq "1$value" }, 10)
+		  or diag "setting $name is " . $server->safe_psql('postgres', "SHOW $name");
+	}
+	select undef, undef, undef, 0.3;    # the supervisor has its own signal
+}
+
+sub error_of
+{
+	my ($sql) = @_;
+	my (undef, undef, $err) = $server->psql('postgres', $sql);
+	return $err;
+}
+
+sub parent_of
+{
+	my ($pid) = @_;
+	return read_file("/proc/$pid/status") =~ /^PPid:\s+(\d+)/m ? $1 : 0;
+}
+
+sub read_file
+{
+	open my $f, '<', $_[0] or return '';
+	local $/;
+	return scalar <$f> // '';
+}
