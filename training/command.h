@@ -5,6 +5,8 @@
 #ifndef TRAIN_COMMAND_H
 #define TRAIN_COMMAND_H
 
+#include "training/train.h"
+
 enum
 {
 	COMMAND_OK = 0,
@@ -19,5 +21,26 @@ typedef struct Command
 	/* argv[0] is the subcommand's name; returns the exit status */
 	int (*run)(int argc, char **argv);
 } Command;
+
+extern int cmd_train(int argc, char **argv);
+extern int cmd_eval(int argc, char **argv);
+extern int cmd_encode(int argc, char **argv);
+extern int cmd_inspect(int argc, char **argv);
+extern int cmd_synth(int argc, char **argv);
+
+/*
+ * Help for commands.  Both print "deephash-train NAME: ..." on stderr and return the
+ * exit status for it.
+ */
+extern int command_failed(const char *name, const TrainError *err);
+extern int command_usage(const char *name, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Numbers from the command line: the whole text must be one, within the range. */
+extern bool command_int(const char *text, int low, int high, int *out);
+extern bool command_double(const char *text, double low, double high, double *out);
+
+/* Told of each unreadable picture: one line on stderr. */
+extern void command_bad_picture(const char *source, const char *why);
 
 #endif

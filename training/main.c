@@ -10,10 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#ifndef DEEPHASH_VERSION
-#define DEEPHASH_VERSION "0.1.0"
-#endif
-
 static const Command commands[] = {
 	{NULL, NULL, NULL},
 };

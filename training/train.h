@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef DEEPHASH_VERSION
+#define DEEPHASH_VERSION "0.1.0"
+#endif
+
 /* Same shape as NnError and ImageError: the reason, in one line. */
 typedef struct TrainError
 {

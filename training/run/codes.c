@@ -5,6 +5,7 @@
 #include "training/run/codes.h"
 
 #include "hamming/hamming.h"
+#include "nn/device.h"
 #include "training/tape/tape.h"
 
 #include <stdlib.h>
@@ -12,21 +13,26 @@
 
 #define CODES_BATCH 256
 
+static bool
+pictures_fit(const NnGraph *graph, const Dataset *ds, TrainError *err)
+{
+	const NnShape *in = &graph->node[0].shape;
+
+	return (in->dim[0] == ds->height && in->dim[1] == ds->width) ||
+		   train_fail(err, "the pictures are %dx%d, the network wants %dx%d", ds->width,
+					  ds->height, in->dim[1], in->dim[0]);
+}
+
 float *
 codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err)
 {
-	const NnShape *in = &graph->node[0].shape;
 	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
 	size_t picture = (size_t) ds->width * ds->height * 3;
 	Tape *tape;
 	float *logits;
 
-	if (in->dim[0] != ds->height || in->dim[1] != ds->width)
-	{
-		train_fail(err, "the pictures are %dx%d, the network wants %dx%d", ds->width,
-				   ds->height, in->dim[1], in->dim[0]);
+	if (!pictures_fit(graph, ds, err))
 		return NULL;
-	}
 	tape = tape_new(graph, CODES_BATCH, pool, false, err);
 	if (!tape)
 		return NULL;
@@ -41,6 +47,40 @@ codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err)
 			   n * bits * sizeof(float));
 	}
 	tape_free(tape);
+	return logits;
+}
+
+float *
+codes_device_logits(const NnGraph *graph, const Dataset *ds, int threads, TrainError *err)
+{
+	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
+	size_t picture = (size_t) ds->width * ds->height * 3;
+	float *logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float));
+	NnError trouble = {""};
+	NnNet *net;
+	bool ok;
+
+	if (!logits || !pictures_fit(graph, ds, err))
+	{
+		if (!logits)
+			train_fail(err, "out of memory for the codes of %d pictures", ds->n);
+		free(logits);
+		return NULL;
+	}
+	net = nn_cpu_device.load(graph, CODES_BATCH, threads, &trouble);
+	ok = net != NULL;
+	for (int i = 0; ok && i < ds->n; i += CODES_BATCH)
+		ok = nn_cpu_device.run(net, ds->rgb + i * picture,
+							   ds->n - i < CODES_BATCH ? ds->n - i : CODES_BATCH,
+							   logits + i * bits, &trouble);
+	if (net)
+		nn_cpu_device.unload(net);
+	if (!ok)
+	{
+		train_fail(err, "%.500s", trouble.text);
+		free(logits);
+		return NULL;
+	}
 	return logits;
 }
 

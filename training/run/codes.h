@@ -16,6 +16,10 @@
  */
 extern float *codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err);
 
+/* The same by the CPU device, as the server will compute them; graph is folded. */
+extern float *codes_device_logits(const NnGraph *graph, const Dataset *ds, int threads,
+								  TrainError *err);
+
 /* Pack logits (threshold 0, or thresholds) into n codes, malloc'ed. */
 extern uint8_t *codes_pack(const float *logits, const float *thresholds, int n, int bits,
 						   TrainError *err);

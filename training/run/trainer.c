@@ -8,6 +8,7 @@
 #include "training/run/trainer.h"
 
 #include "training/arch/arch.h"
+#include "training/run/crc64.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -59,6 +60,9 @@ set_up(Trainer *t, TrainError *err)
 		return train_fail(err, "out of memory for a batch of %d pictures", t->batch);
 	if (!loss_centres(t->ds->nclasses, o->bits, o->seed, t->centres, err))
 		return false;
+	t->data_sum = crc64(0, t->ds->labels, (size_t) t->ds->n * t->ds->label_words * 8);
+	t->data_sum = crc64(t->data_sum, t->ds->rgb,
+						(size_t) t->ds->n * t->ds->width * t->ds->height * 3);
 	arch_colour_moments(t->ds, mean, std);
 	for (int c = 0; c < 3; c++)
 		t->grey[c] = (uint8_t) lrintf(mean[c] * 255);

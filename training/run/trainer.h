@@ -23,6 +23,7 @@ typedef struct Trainer
 	int64_t step;			/* steps done */
 	int64_t steps_per_epoch, total_steps;
 	double last_loss;
+	uint64_t data_sum; /* CRC-64 of the labels and pictures */
 	/* buffers of a step */
 	uint32_t *order;		/* this epoch's permutation */
 	int order_epoch;		/* -1: none yet */
@@ -42,8 +43,8 @@ extern Trainer *trainer_new(const TrainOptions *options, const Dataset *ds, NnPo
 extern void trainer_free(Trainer *t);
 
 /*
- * One step.  Fails, leaving the parameters as they were, when the loss or a gradient
- * is not finite; err names step and tensor.
+ * One step.  Fails before the update when the loss or a gradient is not finite; err
+ * names step and tensor.
  */
 extern bool trainer_step(Trainer *t, TrainError *err);
 

@@ -1,0 +1,64 @@
+/*
+ * command.c
+ *	  Help for the subcommands.
+ */
+#include "training/command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int
+command_failed(const char *name, const TrainError *err)
+{
+	fprintf(stderr, "deephash-train %s: %s\n", name, err->text);
+	return COMMAND_FAILED;
+}
+
+int
+command_usage(const char *name, const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "deephash-train %s: ", name);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\nTry \"deephash-train %s --help\".\n", name);
+	return COMMAND_USAGE;
+}
+
+bool
+command_int(const char *text, int low, int high, int *out)
+{
+	char *end;
+	long v;
+
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || end == text || *end || v < low || v > high)
+		return false;
+	*out = (int) v;
+	return true;
+}
+
+bool
+command_double(const char *text, double low, double high, double *out)
+{
+	char *end;
+	double v;
+
+	errno = 0;
+	v = strtod(text, &end);
+	if (errno || end == text || *end || !(v >= low && v <= high))
+		return false;
+	*out = v;
+	return true;
+}
+
+void
+command_bad_picture(const char *source, const char *why)
+{
+	fprintf(stderr, "skipped %s: %s\n", source, why);
+}

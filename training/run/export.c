@@ -1,0 +1,127 @@
+/*
+ * export.c
+ *	  From a trained network to a model file.
+ */
+#include "training/run/export.h"
+
+#include "nn/model.h"
+#include "training/arch/arch.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+ImagePreprocess
+export_preprocess(int size)
+{
+	/* The short side to the network's side, then the centre; 32x32 stays as it is. */
+	return (ImagePreprocess){
+		.width = size, .height = size, .resize = size, .filter = IMAGE_AREA};
+}
+
+NnGraph *
+export_graph(Trainer *t, TrainError *err)
+{
+	NnError trouble;
+	NnGraph *folded;
+
+	average_swap(&t->average, t->graph);
+	folded = nn_graph_fold_batchnorm(t->graph, &trouble);
+	average_swap(&t->average, t->graph);
+	if (!folded)
+		train_fail(err, "cannot fold the batch norms: %.400s", trouble.text);
+	return folded;
+}
+
+/* Six significant digits are more than the sampling error leaves. */
+static json_t *
+number(double v)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.6g", v);
+	return json_real(isfinite(v) ? strtod(text, NULL) : 0);
+}
+
+char *
+export_metrics(const RetrievalMetrics *m, const char *protocol)
+{
+	json_t *o = json_object();
+	char *text;
+
+	json_object_set_new(o, "protocol", json_string(protocol));
+	json_object_set_new(o, "queries", json_integer(m->nqueries));
+	json_object_set_new(o, "database", json_integer(m->ndatabase));
+	json_object_set_new(o, "map_all", number(m->map_all));
+	for (int i = 0; i < m->nprecision; i++)
+	{
+		char name[32];
+
+		snprintf(name, sizeof(name), "precision_at_%d", m->precision_n[i]);
+		json_object_set_new(o, name, number(m->precision[i]));
+	}
+	json_object_set_new(o, "precision_radius_2", number(m->precision_radius2));
+	json_object_set_new(o, "recall_radius_2", number(m->recall_radius2));
+	json_object_set_new(o, "top_1", number(m->top1));
+	json_object_set_new(o, "collision_shared", number(m->collision_shared));
+	json_object_set_new(o, "bit_balance", number(m->bit_balance));
+	text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	return text;
+}
+
+static char *
+provenance(const Trainer *t)
+{
+	json_t *o = json_object();
+	char *options = train_options_write(&t->options);
+	char when[32];
+	time_t now = time(NULL);
+	struct tm utc;
+	char *text;
+
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+	json_object_set_new(o, "tool", json_string("deephash-train"));
+	json_object_set_new(o, "tool_version", json_string(DEEPHASH_VERSION));
+	json_object_set_new(o, "finished", json_string(when));
+	json_object_set_new(o, "pictures", json_integer(t->ds->n));
+	json_object_set_new(o, "classes", json_integer(t->ds->nclasses));
+	json_object_set_new(o, "steps", json_integer(t->step));
+	json_object_set_new(o, "final_loss", number(t->last_loss));
+	if (options)
+		json_object_set_new(o, "options", json_loads(options, 0, NULL));
+	text = json_dumps(o, JSON_COMPACT);
+	free(options);
+	json_decref(o);
+	return text;
+}
+
+bool
+export_model(const char *path, const Trainer *t, const NnGraph *folded,
+			 const char *metrics, TrainError *err)
+{
+	const TrainOptions *o = &t->options;
+	SpeednetShape shape = {o->size, o->size, o->bits,
+						   {o->channels[0], o->channels[1], o->channels[2]}};
+	ImagePreprocess pre = export_preprocess(o->size);
+	NnModelInfo info = {
+		.bits = o->bits,
+		.width = pre.width,
+		.height = pre.height,
+		.resize = pre.resize,
+		.area_filter = pre.filter == IMAGE_AREA,
+		.provenance = provenance(t),
+		.metrics = (char *) metrics,
+	};
+	NnError trouble;
+	bool ok;
+
+	speednet_name(&shape, info.architecture, sizeof(info.architecture));
+	ok = nn_model_write(path, &info, folded, NULL, &trouble) ||
+		 train_fail(err, "%.500s", trouble.text);
+	free(info.provenance);
+	return ok;
+}

@@ -1,0 +1,137 @@
+/*
+ * plan.c
+ *	  Choose batch, width and epochs.
+ */
+#include "training/run/plan.h"
+
+#include "training/arch/arch.h"
+#include "training/run/progress.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Widths on offer, small to large; the largest models stay under 4 MB of weights. */
+static const int ladder[][3] = {
+	{16, 48, 48}, {24, 96, 96}, {32, 128, 128}, {48, 160, 160}, {64, 176, 160},
+};
+
+#define STEPS (sizeof(ladder) / sizeof(ladder[0]))
+
+/* A wider network earns its time only if it can see every picture so many times. */
+#define EPOCHS_WANTED 24
+#define EPOCHS_MOST 80
+
+#define CALIBRATION_SECONDS 4.0
+
+/* Time left for encoding, judging and writing the model. */
+#define TRAINING_SHARE 0.92
+
+static int
+batch_for(int pictures)
+{
+	int batch = 32;
+
+	while (batch < 512 && batch * 40 < pictures)
+		batch *= 2;
+	return batch;
+}
+
+static double
+macs_of(const TrainOptions *o, const Dataset *ds, const int channels[3], TrainError *err)
+{
+	SpeednetShape shape = {ds->height, ds->width, o->bits,
+						   {channels[0], channels[1], channels[2]}};
+	NnGraph *g = speednet_new(&shape, ds, o->seed, err);
+	double macs = g ? tape_graph_macs(g) : 0;
+
+	nn_graph_free(g);
+	return macs;
+}
+
+/* Pictures per second through a training step of the network in options. */
+static double
+measure(const TrainOptions *options, const Dataset *ds, NnPool *pool, TrainError *err)
+{
+	TrainOptions o = *options;
+	Trainer *t;
+	double start;
+	double best = 1e30;
+	double rate = 0;
+
+	o.epochs = 1;
+	t = trainer_new(&o, ds, pool, err);
+	if (!t)
+		return 0;
+	/* The best of some measurements: other work on the machine comes and goes. */
+	start = progress_now();
+	do
+	{
+		double seconds = trainer_calibrate(t, 1);
+
+		if (seconds < best)
+			best = seconds;
+	} while (progress_now() - start < CALIBRATION_SECONDS);
+	rate = t->batch / best;
+	trainer_free(t);
+	return rate;
+}
+
+static bool
+choose_width(TrainOptions *o, const Dataset *ds, NnPool *pool, double *rate,
+			 TrainError *err)
+{
+	double seconds = o->minutes * 60 * TRAINING_SHARE;
+	double work;
+	double macs;
+
+	memcpy(o->channels, ladder[2], sizeof(o->channels));
+	*rate = measure(o, ds, pool, err);
+	if (*rate <= 0)
+		return false;
+	macs = macs_of(o, ds, o->channels, err);
+	work = *rate * macs;
+	for (int i = STEPS - 1; i >= 0; i--)
+	{
+		double each = macs_of(o, ds, ladder[i], err);
+
+		memcpy(o->channels, ladder[i], sizeof(o->channels));
+		*rate = work / each;
+		if (*rate * seconds / ds->n >= EPOCHS_WANTED)
+			break;
+	}
+	return true;
+}
+
+bool
+plan_complete(TrainOptions *o, const Dataset *ds, NnPool *pool,
+			  void (*told)(const char *line), TrainError *err)
+{
+	bool open_width = o->channels[0] == 0;
+	bool open_epochs = o->epochs == 0;
+	double rate = 0;
+	char line[256];
+
+	if (o->batch == 0)
+		o->batch = batch_for(ds->n);
+	if (open_width && !open_epochs)
+		memcpy(o->channels, ladder[2], sizeof(o->channels));
+	else if (open_width && !choose_width(o, ds, pool, &rate, err))
+		return false;
+	if (!open_epochs)
+		return true;
+	if (!open_width)
+		rate = measure(o, ds, pool, err);
+	if (rate <= 0)
+		return false;
+	o->epochs = (int) (rate * o->minutes * 60 * TRAINING_SHARE / ds->n);
+	if (o->epochs < 1)
+		o->epochs = 1;
+	if (o->epochs > EPOCHS_MOST)
+		o->epochs = EPOCHS_MOST;
+	snprintf(line, sizeof(line),
+			 "this machine trains about %.0f pictures a second: width %d-%d-%d and %d "
+			 "epochs fit %.3g minutes",
+			 rate, o->channels[0], o->channels[1], o->channels[2], o->epochs, o->minutes);
+	told(line);
+	return true;
+}
