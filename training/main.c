@@ -11,6 +11,7 @@
 #include <string.h>
 
 static const Command commands[] = {
+	{"train", "train a network on labelled pictures and write a model file", cmd_train},
 	{NULL, NULL, NULL},
 };
 

@@ -14,8 +14,8 @@
 
 typedef struct NnDirect
 {
-	int height, width, channels;		 /* input */
-	int out_height, out_width, outputs;	 /* output */
+	int height, width, channels;		/* input */
+	int out_height, out_width, outputs; /* output */
 	int kh, kw, pad_h, pad_w;
 } NnDirect;
 

@@ -19,7 +19,7 @@ typedef struct SpeednetShape
 {
 	int height, width; /* of the input; at least 24 */
 	int bits;
-	int channels[3];   /* of the blocks */
+	int channels[3]; /* of the blocks */
 } SpeednetShape;
 
 extern const char *speednet_name(const SpeednetShape *shape, char *text, size_t size);

@@ -11,10 +11,10 @@
 #include <math.h>
 #include <string.h>
 
-#define PATCH 12			/* 2 x 2 positions of 3 colours */
-#define PICTURES 5000		/* that the covariance is measured on */
+#define PATCH 12	  /* 2 x 2 positions of 3 colours */
+#define PICTURES 5000 /* that the covariance is measured on */
 #define PATCHES_EACH 64
-#define EPSILON 5e-4		/* keeps the weakest axes from amplifying noise */
+#define EPSILON 5e-4 /* keeps the weakest axes from amplifying noise */
 
 void
 arch_colour_moments(const Dataset *ds, float mean[3], float std[3])

@@ -17,7 +17,7 @@ typedef enum OptimKind
 typedef struct OptimOptions
 {
 	OptimKind kind;
-	double momentum;		/* SGD */
+	double momentum;		  /* SGD */
 	double beta1, beta2, eps; /* AdamW */
 	double decay;
 } OptimOptions;

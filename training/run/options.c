@@ -19,7 +19,6 @@ train_options_default(TrainOptions *o)
 		.loss = "orthohash",
 		.loss_options = loss->defaults,
 		.bits = 64,
-		.batch = 512,
 		.optim = {.kind = OPTIM_SGD,
 				  .momentum = 0.85,
 				  .beta1 = 0.9,
@@ -32,7 +31,7 @@ train_options_default(TrainOptions *o)
 		.average = AVERAGE_LOOKAHEAD,
 		.norm_momentum = 0.4,
 		.augment = {.translate = 2, .flip = true, .cutout = 0},
-		.holdout = -1,
+		.holdout = 0.1,
 		.seed = 1,
 	};
 }
@@ -155,15 +154,16 @@ train_options_write(const TrainOptions *o)
 
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long) o->seed);
 	json_object_set_new(object, "data", json_string(o->data));
+	json_object_set_new(object, "protocol", json_string(o->protocol));
 	json_object_set_new(object, "loss", json_string(o->loss));
 	json_object_set_new(object, "seed", json_string(seed));
 	for (size_t i = 0; i < NFIELDS; i++)
 	{
 		double v = get_field(o, &fields[i]);
 
-		json_object_set_new(object, fields[i].name,
-							fields[i].type == FIELD_DOUBLE ? json_real(v)
-														   : json_integer((json_int_t) v));
+		json_object_set_new(
+			object, fields[i].name,
+			fields[i].type == FIELD_DOUBLE ? json_real(v) : json_integer((json_int_t) v));
 	}
 	text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
 	json_decref(object);
@@ -196,6 +196,7 @@ train_options_read(TrainOptions *o, const char *json, TrainError *err)
 		return train_fail(err, "options are not a JSON object: %s", trouble.text);
 	}
 	ok = read_text(object, "data", o->data, sizeof(o->data), err) &&
+		 read_text(object, "protocol", o->protocol, sizeof(o->protocol), err) &&
 		 read_text(object, "loss", o->loss, sizeof(o->loss), err) &&
 		 read_text(object, "seed", seed, sizeof(seed), err);
 	o->seed = ok ? strtoull(seed, NULL, 10) : 0;
@@ -211,7 +212,7 @@ train_options_read(TrainOptions *o, const char *json, TrainError *err)
 		else
 			set_field(o, &fields[i], json_number_value(v));
 	}
-	if (ok && json_object_size(object) != NFIELDS + 3)
+	if (ok && json_object_size(object) != NFIELDS + 4)
 		ok = train_fail(err, "options have members that this version does not know");
 	json_decref(object);
 	return ok && train_options_check(o, err);

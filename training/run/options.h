@@ -12,22 +12,23 @@
 typedef struct TrainOptions
 {
 	char data[1024];   /* description, see dataset.h */
+	char protocol[32]; /* which pictures train and which judge, see sets.h */
 	char loss[32];
 	LossOptions loss_options;
 	int bits;
-	int size;		   /* side of the network's input */
-	int channels[3];   /* of the network's blocks; 0: to be chosen */
-	int epochs;		   /* 0: to be chosen */
-	double minutes;	   /* time that choices should fit; 0: no limit */
+	int size;		 /* side of the network's input */
+	int channels[3]; /* of the network's blocks; 0: to be chosen */
+	int epochs;		 /* 0: to be chosen */
+	double minutes;	 /* time that choices should fit; 0: no limit */
 	int batch;
 	OptimOptions optim;
-	double rate;	   /* peak learning rate for a batch of 512 */
-	double bias_rate;  /* learning rate of batch-norm shifts, relative */
+	double rate;	  /* peak learning rate for a batch of 512 */
+	double bias_rate; /* learning rate of batch-norm shifts, relative */
 	Schedule schedule;
 	AverageKind average;
 	double norm_momentum; /* weight of a new batch in running statistics */
 	AugmentOptions augment;
-	double holdout;	   /* share of pictures kept for judging */
+	double holdout; /* share of pictures kept for judging by protocol "split" */
 	uint64_t seed;
 } TrainOptions;
 

@@ -176,8 +176,8 @@ backward_slice(Tape *t, int slice, float *scratch, void *arg)
 	int above = number + 1 < t->nsegments ? t->segment[number + 1].first : -1;
 	int begin, end;
 
-	if (above >= 0 && (t->graph->node[above].kind != NN_BATCHNORM ||
-					   !t->node[above].gives_grad[0]))
+	if (above >= 0 &&
+		(t->graph->node[above].kind != NN_BATCHNORM || !t->node[above].gives_grad[0]))
 		above = -1;
 	tape_slice(t, slice, &begin, &end);
 	for (int first = begin; first < end; first += seg->group)

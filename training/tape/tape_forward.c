@@ -172,8 +172,7 @@ pack_range(void *arg, int begin, int end, int thread)
 	for (int i = begin; i < end; i++)
 		if (t->node[i].direct)
 		{
-			const float *weight =
-				t->graph->param[t->graph->node[i].param[0]].data;
+			const float *weight = t->graph->param[t->graph->node[i].param[0]].data;
 
 			nn_direct_pack(&t->node[i].conv, weight, t->node[i].packed);
 			if (t->train && t->node[i].packed_input)

@@ -20,32 +20,32 @@
 
 typedef struct TapeNode
 {
-	size_t size;		/* floats of one picture's output */
+	size_t size; /* floats of one picture's output */
 	int segment;
-	int back_segment;	/* where its backward pass runs; -1: never */
-	bool wants_grad;	/* a trainable parameter lies at or before it */
+	int back_segment; /* where its backward pass runs; -1: never */
+	bool wants_grad;  /* a trainable parameter lies at or before it */
 	bool value_kept, grad_kept;
-	float *value, *grad; /* whole batch, where kept */
-	size_t value_at, grad_at; /* offsets into a thread's scratch, where not */
+	float *value, *grad;			/* whole batch, where kept */
+	size_t value_at, grad_at;		/* offsets into a thread's scratch, where not */
 	bool grad_added[NN_MAX_INPUTS]; /* a later node has written that gradient */
 	bool gives_grad[NN_MAX_INPUTS]; /* the input wants a gradient */
-	bool feeds_batchnorm; /* a batch norm reads it: its moments are wanted */
-	size_t saved;		/* floats of one picture left by forward */
+	bool feeds_batchnorm;			/* a batch norm reads it: its moments are wanted */
+	size_t saved;					/* floats of one picture left by forward */
 	float *saved_data;
-	bool direct;		/* convolution by conv_direct.c */
+	bool direct; /* convolution by conv_direct.c */
 	NnDirect conv;
 	float *packed, *packed_input;
 	/* batch norm */
 	int channels;
-	double *sums;		/* [TAPE_SLICES][2][channels] */
-	float *mean, *rstd; /* of this batch, or running */
+	double *sums;		   /* [TAPE_SLICES][2][channels] */
+	float *mean, *rstd;	   /* of this batch, or running */
 	float *factor, *shift; /* y = x factor + shift */
 } TapeNode;
 
 typedef struct TapeSegment
 {
-	int first, end;	 /* nodes */
-	int group;		 /* pictures that run together */
+	int first, end; /* nodes */
+	int group;		/* pictures that run together */
 } TapeSegment;
 
 struct Tape
@@ -58,12 +58,12 @@ struct Tape
 	int nsegments;
 	TapeSegment *segment;
 	int threads;
-	float **scratch;		/* per thread */
-	size_t scratch_size;	/* floats */
-	size_t op_scratch_at;	/* where the operation's own part begins */
+	float **scratch;				/* per thread */
+	size_t scratch_size;			/* floats */
+	size_t op_scratch_at;			/* where the operation's own part begins */
 	float *slice_grad[TAPE_SLICES]; /* all parameters' gradients, one after another */
-	float *grad;			/* the same, summed, in the parameters' layouts */
-	size_t *param_at;		/* offset of each parameter there */
+	float *grad;					/* the same, summed, in the parameters' layouts */
+	size_t *param_at;				/* offset of each parameter there */
 	size_t grad_size;
 	size_t memory;
 	/* of the pass under way */
@@ -87,8 +87,7 @@ tape_value(const Tape *t, int node, int image, const float *scratch)
 {
 	const TapeNode *n = &t->node[node];
 
-	return n->value_kept ? n->value + image * n->size
-						 : (float *) scratch + n->value_at;
+	return n->value_kept ? n->value + image * n->size : (float *) scratch + n->value_at;
 }
 
 static inline float *

@@ -290,8 +290,9 @@ tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward, TrainError 
 	if (!ok)
 	{
 		tape_free(t);
-		train_fail(err, "out of memory for the activations of a batch of %d pictures; "
-						"try a smaller --batch",
+		train_fail(err,
+				   "out of memory for the activations of a batch of %d pictures; "
+				   "try a smaller --batch",
 				   max_batch);
 		return NULL;
 	}
