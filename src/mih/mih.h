@@ -254,6 +254,7 @@ extern void mih_init_meta(Page page, int nbits);
 extern void mih_copy_meta(Relation index, MihMeta *meta);
 extern int mih_find_part(const MihMeta *meta, int kind);
 extern MihPart *mih_add_part(MihMeta *meta);
+extern uint32 mih_take_id(Relation index, MihMeta *meta);
 extern int mih_free_slots(const MihMeta *meta);
 extern int mih_column_bits(Relation index);
 extern void mih_wrong_length(Relation index, int got, int expected)

@@ -129,8 +129,8 @@ write_segment(BuildState *state, MihMeta *meta)
 
 	mih_sample_histogram(sample, nsample, state->nbits, meta);
 	*mih_add_part(meta) =
-		mih_write_segment(state->index, meta->next_id++, source, nentries, state->nbits,
-						  sample, nsample, true);
+		mih_write_segment(state->index, mih_take_id(state->index, meta), source, nentries,
+						  state->nbits, sample, nsample, true);
 	pfree(sample);
 }
 
@@ -149,7 +149,7 @@ build(BuildState *state, Relation heap, IndexInfo *info, IndexBuildResult *resul
 	MarkBufferDirty(metabuf);
 	UnlockReleaseBuffer(metabuf);
 	meta = MihPageGetMeta((Page) image.data);
-	state->null_id = meta->next_id++;
+	state->null_id = mih_take_id(index, meta);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
 	result->heap_tuples = table_index_build_scan(heap, index, info, true, true,

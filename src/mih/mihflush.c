@@ -31,7 +31,7 @@ seal(Relation index, int kind, int sealed_kind)
 	GenericXLogState *xlog = GenericXLogStart(index);
 	MihMeta *meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
 	int i = kind == MIH_PART_UNUSED ? -1 : mih_find_part(meta, kind);
-	uint32 id = meta->next_id++;
+	uint32 id = mih_take_id(index, meta);
 
 	if (i >= 0)
 		meta->parts[i].kind = sealed_kind;

@@ -124,7 +124,7 @@ append_page(Relation index, const Entry *entry)
 	else
 	{
 		part = mih_add_part(meta);
-		part->id = meta->next_id++;
+		part->id = mih_take_id(index, meta);
 		part->kind = entry->kind;
 		part->head = block;
 	}

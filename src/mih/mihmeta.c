@@ -92,6 +92,18 @@ mih_add_part(MihMeta *meta)
 	return &meta->parts[i];
 }
 
+/* The id for a new part; meta is about to be logged. */
+uint32
+mih_take_id(Relation index, MihMeta *meta)
+{
+	if (meta->next_id == PG_UINT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("index \"%s\" has used up the numbers of its parts",
+							   RelationGetRelationName(index)),
+						errhint("REINDEX it.")));
+	return meta->next_id++;
+}
+
 int
 mih_free_slots(const MihMeta *meta)
 {
