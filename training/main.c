@@ -12,6 +12,7 @@
 
 static const Command commands[] = {
 	{"train", "train a network on labelled pictures and write a model file", cmd_train},
+	{"images", "write the pictures of a data set as JPEG files", cmd_images},
 	{NULL, NULL, NULL},
 };
 
