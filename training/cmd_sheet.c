@@ -7,7 +7,6 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <string.h>
 
 static void
 help(void)
@@ -28,13 +27,6 @@ help(void)
 		 "  --title TEXT  heading of the page\n"
 		 "  --about TEXT  a sentence below it\n"
 		 "  --help        this text");
-}
-
-static int
-failed(const TrainError *err)
-{
-	fprintf(stderr, "deephash-train sheet: %s\n", err->text);
-	return COMMAND_FAILED;
 }
 
 int
@@ -72,13 +64,9 @@ cmd_sheet(int argc, char **argv)
 				return COMMAND_USAGE;
 		}
 	if (argc - optind != 2)
-	{
-		fprintf(stderr, "deephash-train sheet: expected a results file and the page to "
-						"write\nTry \"deephash-train sheet --help\".\n");
-		return COMMAND_USAGE;
-	}
+		return command_usage("sheet", "expected a results file and the page to write");
 	if (!report_read_tsv(argv[optind], root, &sheet, &err))
-		return failed(&err);
+		return command_failed("sheet", &err);
 	ok = report_contact_sheet(argv[optind + 1], &sheet, &unreadable, &err);
 	if (ok)
 		printf("%s: %d queries\n", argv[optind + 1], sheet.nrows);
@@ -86,5 +74,5 @@ cmd_sheet(int argc, char **argv)
 		fprintf(stderr, "%d pictures could not be read; their frames say why\n",
 				unreadable);
 	report_free(&sheet);
-	return ok ? COMMAND_OK : failed(&err);
+	return ok ? COMMAND_OK : command_failed("sheet", &err);
 }

@@ -28,6 +28,7 @@ extern int cmd_encode(int argc, char **argv);
 extern int cmd_inspect(int argc, char **argv);
 extern int cmd_synth(int argc, char **argv);
 extern int cmd_images(int argc, char **argv);
+extern int cmd_sheet(int argc, char **argv);
 
 /*
  * Help for commands.  Both print "deephash-train NAME: ..." on stderr and return the

@@ -13,6 +13,7 @@
 static const Command commands[] = {
 	{"train", "train a network on labelled pictures and write a model file", cmd_train},
 	{"images", "write the pictures of a data set as JPEG files", cmd_images},
+	{"sheet", "write a page of queries and what was found for them", cmd_sheet},
 	{NULL, NULL, NULL},
 };
 
