@@ -231,6 +231,8 @@ extern void mih_init_page(Page page, int kind, uint32 part);
 extern void mih_corrupt(Relation index, BlockNumber block, const char *what)
 	pg_attribute_noreturn();
 extern void mih_check_page(Relation index, Buffer buf);
+extern Buffer mih_pin_page(Relation index, BlockNumber block,
+						   BufferAccessStrategy strategy);
 extern Buffer mih_read_page(Relation index, BlockNumber block, uint32 part, int kind,
 							int lockmode, BufferAccessStrategy strategy);
 extern Buffer mih_new_page(Relation index);

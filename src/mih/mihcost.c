@@ -15,13 +15,13 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
 #define KERNEL_COST 0.02 /* comparing one packed code, in units of cpu_operator_cost */
 #define WALK_REPEAT 1.5	 /* steps of a walk look again at pages of earlier steps */
+#define NEVER_COST 1.0e100
 
 /* The index as the cost model sees it. */
 typedef struct Shape
@@ -33,13 +33,23 @@ typedef struct Shape
 } Shape;
 
 static void
-read_shape(Oid oid, double tuples, Shape *shape)
+read_shape(const IndexOptInfo *info, Shape *shape)
 {
-	Relation index = index_open(oid, NoLock);
+	if (info->hypothetical)
+	{
+		/* An advisor's index has no metapage to ask: one list of that size. */
+		memset(&shape->meta, 0, sizeof(MihMeta));
+		shape->meta.parts[0].kind = MIH_PART_PENDING;
+		shape->meta.parts[0].npages = info->pages;
+	}
+	else
+	{
+		Relation index = index_open(info->indexoid, NoLock);
 
-	mih_copy_meta(index, &shape->meta);
-	index_close(index, NoLock);
-	shape->entries = Max(tuples, 1);
+		mih_copy_meta(index, &shape->meta);
+		index_close(index, NoLock);
+	}
+	shape->entries = Max(info->tuples, 1);
 	shape->pass_pages = 0;
 	shape->parts = 0;
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
@@ -181,15 +191,16 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 		/*
 		 * A query that needs no column at all is offered as an index-only scan,
 		 * which would trust the visibility map for TIDs read earlier (see
-		 * README.md): never.
+		 * README.md): never.  Not infinity, which the planner would subtract
+		 * from itself.
 		 */
-		*startup = *total = get_float8_infinity();
+		*startup = *total = NEVER_COST;
 		*selectivity = generic.indexSelectivity;
 		*correlation = 0;
 		*pages = generic.numIndexPages;
 		return;
 	}
-	read_shape(path->indexinfo->indexoid, path->indexinfo->tuples, &shape);
+	read_shape(path->indexinfo, &shape);
 	get_tablespace_page_costs(path->indexinfo->reltablespace, &random_cost, &seq_cost);
 
 	matching = Max(1, generic.indexSelectivity * shape.entries);

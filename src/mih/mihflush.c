@@ -363,7 +363,7 @@ free_list(Relation index, const MihPart *part)
 static bool
 unpinned(Relation index, const MihPart *part)
 {
-	Buffer buf = ReadBuffer(index, part->head);
+	Buffer buf = mih_pin_page(index, part->head, NULL);
 	bool alone = ConditionalLockBufferForCleanup(buf);
 
 	if (alone)

@@ -34,7 +34,7 @@ check_length(Relation index, const MihMeta *meta, const Entry *entry)
 static Buffer
 lock_tail(Relation index, const MihPart *part)
 {
-	Buffer buf = ReadBuffer(index, part->tail);
+	Buffer buf = mih_pin_page(index, part->tail, NULL);
 	MihPageTail *tail;
 
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);

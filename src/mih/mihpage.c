@@ -35,19 +35,44 @@ mih_corrupt(Relation index, BlockNumber block, const char *what)
 					errhint("Please REINDEX it.")));
 }
 
+/* Whether the page has the frame of a page of this access method. */
+static bool
+is_mih_page(Page page)
+{
+	PageHeader header = (PageHeader) page;
+
+	return header->pd_special == BLCKSZ - sizeof(MihPageTail) &&
+		   header->pd_lower >= SizeOfPageHeaderData &&
+		   header->pd_lower <= header->pd_upper &&
+		   header->pd_upper <= header->pd_special &&
+		   MihTail(page)->page_id == MIH_PAGE_ID;
+}
+
 /* The page in buf, which is locked, is a page of this access method. */
 void
 mih_check_page(Relation index, Buffer buf)
 {
 	Page page = BufferGetPage(buf);
-	PageHeader header = (PageHeader) page;
 
 	if (PageIsNew(page))
 		mih_corrupt(index, BufferGetBlockNumber(buf), "page is empty");
-	if (header->pd_special != BLCKSZ - sizeof(MihPageTail) ||
-		header->pd_lower < SizeOfPageHeaderData || header->pd_lower > header->pd_upper ||
-		header->pd_upper > header->pd_special || MihTail(page)->page_id != MIH_PAGE_ID)
+	if (!is_mih_page(page))
 		mih_corrupt(index, BufferGetBlockNumber(buf), "not a page of a mih index");
+}
+
+/*
+ * Pin a block that another page names.  The number that a damaged page may give
+ * is refused where ReadBuffer would take it as an order to extend the file.
+ */
+Buffer
+mih_pin_page(Relation index, BlockNumber block, BufferAccessStrategy strategy)
+{
+	if (block == InvalidBlockNumber)
+		ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+						errmsg("index \"%s\" is damaged: a page refers to no block",
+							   RelationGetRelationName(index)),
+						errhint("Please REINDEX it.")));
+	return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 }
 
 /*
@@ -61,7 +86,7 @@ Buffer
 mih_read_page(Relation index, BlockNumber block, uint32 part, int kind, int lockmode,
 			  BufferAccessStrategy strategy)
 {
-	Buffer buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	Buffer buf = mih_pin_page(index, block, strategy);
 	MihPageTail *tail;
 
 	LockBuffer(buf, lockmode);
@@ -103,8 +128,8 @@ mih_new_page(Relation index)
 		{
 			Page page = BufferGetPage(buf);
 
-			if (PageIsNew(page) || (MihTail(page)->page_id == MIH_PAGE_ID &&
-									MihTail(page)->kind == MIH_PAGE_FREE))
+			if (PageIsNew(page) ||
+				(is_mih_page(page) && MihTail(page)->kind == MIH_PAGE_FREE))
 				return buf;
 			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 		}
@@ -138,13 +163,13 @@ mih_return_page(Relation index, Buffer buf)
 void
 mih_free_page(Relation index, BlockNumber block, uint32 part)
 {
-	Buffer buf = ReadBuffer(index, block);
+	Buffer buf = mih_pin_page(index, block, NULL);
 	Page page;
 
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
 	page = BufferGetPage(buf);
-	if (PageIsNew(page) || MihTail(page)->page_id != MIH_PAGE_ID ||
-		MihTail(page)->part != part || MihTail(page)->kind == MIH_PAGE_FREE)
+	if (PageIsNew(page) || !is_mih_page(page) || MihTail(page)->part != part ||
+		MihTail(page)->kind == MIH_PAGE_FREE)
 	{
 		UnlockReleaseBuffer(buf);
 		return;
@@ -189,6 +214,9 @@ mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries)
 	if (lower != header->pd_lower ||
 		header->pd_upper != header->pd_special - tail->ntids * sizeof(ItemPointerData))
 		mih_corrupt(index, BufferGetBlockNumber(buf), "entries do not fill the page");
+	if (entries->ends &&
+		(tail->ncodes > 0 ? entries->ends[tail->ncodes - 1] : 0) != tail->ntids)
+		mih_corrupt(index, BufferGetBlockNumber(buf), "runs do not cover the TIDs");
 }
 
 /* The TIDs of code i are number *from to *to - 1. */

@@ -21,6 +21,11 @@ mihbeginscan(Relation index, int nkeys, int norderbys)
 		AllocSetContextCreate(CurrentMemoryContext, "mih scan", ALLOCSET_DEFAULT_SIZES);
 	scan->segments_context = AllocSetContextCreate(
 		CurrentMemoryContext, "mih scan segments", ALLOCSET_DEFAULT_SIZES);
+	if (norderbys > 1)
+	{
+		desc->xs_orderbyvals = palloc0(sizeof(Datum) * norderbys);
+		desc->xs_orderbynulls = palloc0(sizeof(bool) * norderbys);
+	}
 	desc->opaque = scan;
 	return desc;
 }
@@ -182,7 +187,7 @@ pin_parts(MihScan *scan)
 				continue;
 			scan->parts[nparts].part = *part;
 			scan->parts[nparts].stream = is_null ? -1 : MIH_STREAM_LINEAR;
-			scan->parts[nparts].head = ReadBuffer(scan->index, part->head);
+			scan->parts[nparts].head = mih_pin_page(scan->index, part->head, NULL);
 			scan->nparts = ++nparts;
 		}
 	UnlockReleaseBuffer(buf);
@@ -297,7 +302,6 @@ start(IndexScanDesc desc)
 	pin_parts(scan);
 	prepare_parts(scan);
 	start_streams(scan);
-	scan->distances = palloc(sizeof(uint16) * BLCKSZ);
 	scan->mask = palloc(sizeof(uint64) * (BLCKSZ / 64 + 1));
 	scan->tids = palloc(sizeof(ItemPointerData) * MihMaxTidsPerPage);
 	scan->ntids = scan->next_tid = 0;
@@ -349,6 +353,26 @@ next_tids(MihScan *scan)
 	return false;
 }
 
+/*
+ * ORDER BY code <~> a, code <~> b: the scan knows the order by the first distance
+ * alone.  It gives 0 for the others, a lower bound, and the executor puts rows
+ * that are equal so far in order.
+ */
+static void
+report_distances(IndexScanDesc desc, bool is_code, int distance)
+{
+	const MihScan *scan = desc->opaque;
+
+	desc->xs_recheckorderby = desc->numberOfOrderBys > 1;
+	if (!desc->xs_recheckorderby)
+		return;
+	for (int i = 0; i < desc->numberOfOrderBys; i++)
+	{
+		desc->xs_orderbyvals[i] = Int32GetDatum(i == 0 ? distance : 0);
+		desc->xs_orderbynulls[i] = !is_code || (i == 0 && !scan->ordered);
+	}
+}
+
 bool
 mihgettuple(IndexScanDesc desc, ScanDirection dir)
 {
@@ -362,14 +386,17 @@ mihgettuple(IndexScanDesc desc, ScanDirection dir)
 	if (!scan->started)
 		start(desc);
 	desc->xs_recheck = false;
-	desc->xs_recheckorderby = false;
 	old = MemoryContextSwitchTo(scan->context);
 	found = mih_stream_next(scan, &key);
 	if (found)
+	{
 		ItemPointerSet(&desc->xs_heaptid, (BlockNumber) (key >> 16), key & 0xffff);
+		report_distances(desc, true, MihKeyDistance(key));
+	}
 	else if (scan->next_tid < scan->ntids || next_tids(scan))
 	{
 		desc->xs_heaptid = scan->tids[scan->next_tid++];
+		report_distances(desc, scan->parts[scan->dump_part].stream >= 0, 0);
 		found = true;
 	}
 	MemoryContextSwitchTo(old);

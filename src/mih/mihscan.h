@@ -104,8 +104,7 @@ typedef struct MihScan
 	int ntids;
 	int next_tid;
 
-	uint16 *distances; /* scratch: one per code of a page */
-	uint64 *mask;	   /* scratch: one bit per code of a page */
+	uint64 *mask; /* scratch: one bit per code of a page */
 } MihScan;
 
 /* mihqueue.c */

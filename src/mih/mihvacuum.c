@@ -210,7 +210,10 @@ delete_from_page(Vacuum *vacuum, const MihPart *part, Buffer buf)
 	return dead;
 }
 
-/* Delete the dead from the further tables of every segment. */
+/*
+ * Delete the dead from the further tables of every segment.  Resets the current
+ * memory context after each page.
+ */
 static void
 delete_from_tables(Vacuum *vacuum)
 {
@@ -231,6 +234,7 @@ delete_from_tables(Vacuum *vacuum)
 			{
 				delete_from_page(vacuum, part, buf);
 				UnlockReleaseBuffer(buf);
+				MemoryContextReset(CurrentMemoryContext);
 				compat_vacuum_delay_point();
 			}
 		}
