@@ -8,7 +8,7 @@
 #include "training/run/export.h"
 #include "training/run/plan.h"
 #include "training/run/progress.h"
-#include "training/run/report.h"
+#include "training/run/judge.h"
 #include "training/run/sets.h"
 
 #include <getopt.h>
@@ -392,53 +392,24 @@ run_steps(Trainer *t, const Request *r, const char *checkpoint, bool *stopped,
 	return true;
 }
 
-/* Codes of the sets by the folded network, judged; metrics as JSON, or NULL. */
-static bool
-judge(const NnGraph *folded, const Sets *sets, const TrainOptions *o, int threads,
-	  char **metrics, TrainError *err)
-{
-	RetrievalMetrics m;
-	float *a = NULL;
-	float *b = NULL;
-	uint8_t *query = NULL;
-	uint8_t *database = NULL;
-	bool ok;
-
-	*metrics = NULL;
-	if (!sets->query || sets->query->n == 0)
-		return true;
-	a = codes_device_logits(folded, sets->query, threads, err);
-	b = a ? codes_device_logits(folded, sets->database, threads, err) : NULL;
-	query = b ? codes_pack(a, NULL, sets->query->n, o->bits, err) : NULL;
-	database = query ? codes_pack(b, NULL, sets->database->n, o->bits, err) : NULL;
-	ok = database != NULL;
-	if (ok)
-	{
-		CodeSet q = codes_set(sets->query, query, o->bits);
-		CodeSet d = codes_set(sets->database, database, o->bits);
-
-		ok = report_judge(&q, &d, threads, &m, err);
-	}
-	if (ok)
-	{
-		report_metrics(&m, o->protocol);
-		*metrics = export_metrics(&m, o->protocol);
-	}
-	free(a);
-	free(b);
-	free(query);
-	free(database);
-	return ok;
-}
-
 static bool
 finish(Trainer *t, const Sets *sets, const Request *r, int threads, TrainError *err)
 {
 	NnGraph *folded = export_graph(t, err);
+	RetrievalMetrics m;
 	char *metrics = NULL;
-	bool ok = folded && judge(folded, sets, &t->options, threads, &metrics, err) &&
-			  export_model(r->out, t, folded, metrics, err);
+	bool ok = folded != NULL;
 
+	if (ok && sets->query && sets->query->n > 0)
+	{
+		ok = judge_network(folded, NULL, sets, threads, &m, err);
+		if (ok)
+		{
+			judge_print(&m, t->options.protocol);
+			metrics = export_metrics(&m, t->options.protocol);
+		}
+	}
+	ok = ok && export_model(r->out, t, folded, metrics, err);
 	nn_graph_free(folded);
 	free(metrics);
 	return ok;
@@ -508,6 +479,7 @@ cmd_train(int argc, char **argv)
 {
 	Request r = {.checkpoint_every = 5};
 	char checkpoint[4096];
+	ImagePreprocess pre;
 	NnPool *pool;
 	TrainError err;
 	Sets sets;
@@ -533,10 +505,11 @@ cmd_train(int argc, char **argv)
 		train_fail(&err, "cannot start threads");
 		return command_failed("train", &err);
 	}
+	pre = export_preprocess(r.options.size);
 	signal(SIGINT, ask_to_stop);
 	signal(SIGTERM, ask_to_stop);
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,
-				   r.options.seed, r.options.size, nn_pool_threads(pool), &err))
+				   r.options.seed, &pre, nn_pool_threads(pool), &err))
 		status = command_failed("train", &err);
 	else
 	{

@@ -5,6 +5,7 @@
 #include "training/command.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,14 @@ command_double(const char *text, double low, double high, double *out)
 		return false;
 	*out = v;
 	return true;
+}
+
+int
+command_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 void

@@ -42,6 +42,9 @@ extern int command_usage(const char *name, const char *format, ...)
 extern bool command_int(const char *text, int low, int high, int *out);
 extern bool command_double(const char *text, double low, double high, double *out);
 
+/* CPUs that this process may use. */
+extern int command_cpus(void);
+
 /* Told of each unreadable picture: one line on stderr. */
 extern void command_bad_picture(const char *source, const char *why);
 

@@ -13,6 +13,10 @@
 static const Command commands[] = {
 	{"train", "train a network on labelled pictures and write a model file", cmd_train},
 	{"images", "write the pictures of a data set as JPEG files", cmd_images},
+	{"eval", "judge a model, or codes from files, by retrieval metrics", cmd_eval},
+	{"encode", "print the codes of pictures", cmd_encode},
+	{"inspect", "show what a model file holds", cmd_inspect},
+	{"synth", "draw a labelled set of small pictures", cmd_synth},
 	{"sheet", "write a page of queries and what was found for them", cmd_sheet},
 	{NULL, NULL, NULL},
 };

@@ -158,7 +158,8 @@ checkpoint_write(const char *path, const Trainer *t, TrainError *err)
 	if (!ok)
 		train_fail(err, "cannot write checkpoint %s: %s", temporary, strerror(errno));
 	if (w.file && fclose(w.file) != 0 && ok)
-		ok = train_fail(err, "cannot write checkpoint %s: %s", temporary, strerror(errno));
+		ok =
+			train_fail(err, "cannot write checkpoint %s: %s", temporary, strerror(errno));
 	if (ok && rename(temporary, path) != 0)
 		ok = train_fail(err, "cannot rename %s to %s: %s", temporary, path,
 						strerror(errno));
@@ -205,8 +206,8 @@ open_checked(const char *path, Reader *r, TrainError *err)
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 56)
 	{
 		close(fd);
-		return train_fail(err, "%s is not a checkpoint: it is no file of 56 bytes or more",
-						  path);
+		return train_fail(
+			err, "%s is not a checkpoint: it is no file of 56 bytes or more", path);
 	}
 	*r = (Reader){.size = st.st_size, .at = 8};
 	r->data = mmap(NULL, r->size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -219,7 +220,8 @@ open_checked(const char *path, Reader *r, TrainError *err)
 	if (memcmp(r->data, magic, 8) != 0)
 		train_fail(err, "%s is not a checkpoint of this version of deephash-train", path);
 	else if (crc64(0, r->data, r->size - 8) != sum)
-		train_fail(err, "checkpoint %s is damaged: its checksum does not fit its contents",
+		train_fail(err,
+				   "checkpoint %s is damaged: its checksum does not fit its contents",
 				   path);
 	else
 		return true;
@@ -266,8 +268,7 @@ arrays_fit(Reader r, const Arrays *a)
 		return false;
 	for (size_t i = 0; i < a->n; i++)
 	{
-		if (!get_number(&r, &n) || n != a->size[i] ||
-			(r.size - r.at) / sizeof(float) < n)
+		if (!get_number(&r, &n) || n != a->size[i] || (r.size - r.at) / sizeof(float) < n)
 			return false;
 		r.at += n * sizeof(float);
 	}
@@ -298,10 +299,11 @@ checkpoint_read(const char *path, Trainer *t, TrainError *err)
 			   optim_step > (uint64_t) t->total_steps || !arrays_fit(r, &arrays)))
 		ok = train_fail(err, "checkpoint %s is of another network", path);
 	if (ok && sum != t->data_sum)
-		ok = train_fail(err,
-						"checkpoint %s was made with other pictures or labels than %s has "
-						"now",
-						path, t->options.data);
+		ok =
+			train_fail(err,
+					   "checkpoint %s was made with other pictures or labels than %s has "
+					   "now",
+					   path, t->options.data);
 	if (ok)
 	{
 		uint64_t n;

@@ -14,7 +14,8 @@
  * Logits of all pictures by the training network in evaluation mode; ds->n rows of
  * the output's size, malloc'ed.  NULL and err on failure.
  */
-extern float *codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err);
+extern float *codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool,
+						   TrainError *err);
 
 /* The same by the CPU device, as the server will compute them; graph is folded. */
 extern float *codes_device_logits(const NnGraph *graph, const Dataset *ds, int threads,

@@ -104,8 +104,8 @@ export_model(const char *path, const Trainer *t, const NnGraph *folded,
 			 const char *metrics, TrainError *err)
 {
 	const TrainOptions *o = &t->options;
-	SpeednetShape shape = {o->size, o->size, o->bits,
-						   {o->channels[0], o->channels[1], o->channels[2]}};
+	SpeednetShape shape = {
+		o->size, o->size, o->bits, {o->channels[0], o->channels[1], o->channels[2]}};
 	ImagePreprocess pre = export_preprocess(o->size);
 	NnModelInfo info = {
 		.bits = o->bits,

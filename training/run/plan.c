@@ -39,8 +39,8 @@ batch_for(int pictures)
 static double
 macs_of(const TrainOptions *o, const Dataset *ds, const int channels[3], TrainError *err)
 {
-	SpeednetShape shape = {ds->height, ds->width, o->bits,
-						   {channels[0], channels[1], channels[2]}};
+	SpeednetShape shape = {
+		ds->height, ds->width, o->bits, {channels[0], channels[1], channels[2]}};
 	NnGraph *g = speednet_new(&shape, ds, o->seed, err);
 	double macs = g ? tape_graph_macs(g) : 0;
 

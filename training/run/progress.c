@@ -54,9 +54,9 @@ progress_show(Progress *p, int64_t done, double unit, const char *what, const ch
 	p->last = now;
 	progress_duration(rate > 0 ? (double) (p->total - done) / rate : 0, left,
 					  sizeof(left));
-	fprintf(stderr, "%s%3.0f%%  %s  %.0f %s/s  %s left%s",
-			p->terminal ? "\r\033[K" : "", 100.0 * (double) done / (double) p->total, text,
-			rate * unit, what, left, p->terminal ? "" : "\n");
+	fprintf(stderr, "%s%3.0f%%  %s  %.0f %s/s  %s left%s", p->terminal ? "\r\033[K" : "",
+			100.0 * (double) done / (double) p->total, text, rate * unit, what, left,
+			p->terminal ? "" : "\n");
 	fflush(stderr);
 }
 

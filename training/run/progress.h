@@ -15,7 +15,7 @@ typedef struct Progress
 	double started, last; /* seconds, monotonic */
 	int64_t first;		  /* where this run began, for the rate */
 	int64_t total;
-	double every;		  /* seconds between lines */
+	double every; /* seconds between lines */
 } Progress;
 
 extern double progress_now(void); /* monotonic seconds */

@@ -6,7 +6,6 @@
 
 #include "training/command.h"
 #include "training/data/protocol.h"
-#include "training/run/export.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,24 +89,23 @@ cut_pool(Sets *s, const char *protocol, Dataset *pool, uint64_t seed, TrainError
 
 bool
 sets_open(Sets *s, const char *data, const char *protocol, double holdout, uint64_t seed,
-		  int size, int threads, TrainError *err)
+		  const ImagePreprocess *pre, int threads, TrainError *err)
 {
-	ImagePreprocess pre = export_preprocess(size);
 	Dataset *all;
 	bool ok;
 
 	*s = (Sets){0};
 	if (strcasecmp(protocol, "Pfull-R") == 0 && is_cifar10(data))
 	{
-		s->train = open_part(data, ":train", &pre, threads, err);
-		s->query = s->train ? open_part(data, ":test", &pre, threads, err) : NULL;
+		s->train = open_part(data, ":train", pre, threads, err);
+		s->query = s->train ? open_part(data, ":test", pre, threads, err) : NULL;
 		s->database = s->train;
 		s->database_is_train = true;
 		ok = s->query != NULL;
 	}
 	else
 	{
-		all = dataset_open(data, &pre, threads, command_bad_picture, err);
+		all = dataset_open(data, pre, threads, command_bad_picture, err);
 		if (!all)
 			return false;
 		if (strcasecmp(protocol, "none") == 0)

@@ -25,7 +25,8 @@ extern const char *sets_default_protocol(const char *data);
 extern int sets_default_size(const char *data);
 
 extern bool sets_open(Sets *sets, const char *data, const char *protocol, double holdout,
-					  uint64_t seed, int size, int threads, TrainError *err);
+					  uint64_t seed, const ImagePreprocess *pre, int threads,
+					  TrainError *err);
 extern void sets_free(Sets *sets);
 
 /* "none, split, P54, ..." for help texts. */

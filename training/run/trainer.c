@@ -39,7 +39,9 @@ static bool
 set_up(Trainer *t, TrainError *err)
 {
 	TrainOptions *o = &t->options;
-	SpeednetShape shape = {t->ds->height, t->ds->width, o->bits,
+	SpeednetShape shape = {t->ds->height,
+						   t->ds->width,
+						   o->bits,
 						   {o->channels[0], o->channels[1], o->channels[2]}};
 	float mean[3];
 	float std[3];
@@ -133,7 +135,8 @@ next_batch(Trainer *t)
 	}
 	for (int i = 0; i < t->batch; i++)
 		memcpy(t->labels + (size_t) i * words,
-			   t->ds->labels + (size_t) t->order[at + i] * words, words * sizeof(uint64_t));
+			   t->ds->labels + (size_t) t->order[at + i] * words,
+			   words * sizeof(uint64_t));
 	augment_batch(t->ds, t->order + at, t->batch, &t->options.augment, t->options.seed,
 				  epoch, t->grey, t->pool, t->images);
 }
@@ -171,13 +174,13 @@ bool
 trainer_step(Trainer *t, TrainError *err)
 {
 	const TrainOptions *o = &t->options;
-	double rate = o->rate * t->batch / 512.0 *
-				  schedule_rate(&o->schedule, t->step, t->total_steps);
+	double rate =
+		o->rate * t->batch / 512.0 * schedule_rate(&o->schedule, t->step, t->total_steps);
 	const char *bad;
 
 	next_batch(t);
-	t->last_loss = judge(t, tape_forward(t->tape, t->images, t->batch, true,
-										 (float) o->norm_momentum));
+	t->last_loss = judge(
+		t, tape_forward(t->tape, t->images, t->batch, true, (float) o->norm_momentum));
 	tape_backward(t->tape, t->grad_out);
 	bad = tape_not_finite(t->tape);
 	if (bad || !isfinite(t->last_loss))

@@ -18,15 +18,15 @@ typedef struct Trainer
 	Optim *optim;
 	Average average;
 	const Loss *loss;
-	double *centres;		/* nclasses x bits */
-	int batch;				/* pictures of a step */
-	int64_t step;			/* steps done */
+	double *centres; /* nclasses x bits */
+	int batch;		 /* pictures of a step */
+	int64_t step;	 /* steps done */
 	int64_t steps_per_epoch, total_steps;
 	double last_loss;
 	uint64_t data_sum; /* CRC-64 of the labels and pictures */
 	/* buffers of a step */
-	uint32_t *order;		/* this epoch's permutation */
-	int order_epoch;		/* -1: none yet */
+	uint32_t *order; /* this epoch's permutation */
+	int order_epoch; /* -1: none yet */
 	uint8_t *images;
 	uint64_t *labels;
 	double *u, *grad;

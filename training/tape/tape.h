@@ -51,7 +51,8 @@ extern const char *tape_not_finite(const Tape *tape);
 
 extern size_t tape_memory(const Tape *tape);
 
-/* Multiply-adds of one picture's forward pass, and of a whole training step. */
+/* Multiply-adds of one picture's forward pass: of one node, and of all. */
+extern double tape_node_macs(const NnGraph *g, int i);
 extern double tape_graph_macs(const NnGraph *g);
 
 #endif

@@ -341,23 +341,32 @@ tape_gradient(const Tape *t, int param)
 }
 
 double
+tape_node_macs(const NnGraph *g, int i)
+{
+	const NnNode *node = &g->node[i];
+	double out = (double) nn_shape_size(&node->shape);
+
+	switch (node->kind)
+	{
+		case NN_CONV2D:
+			return out * node->kernel[0] * node->kernel[1] *
+				   nn_shape_cols(nn_input_shape(g, node, 0)) /
+				   (node->groups > 1 ? node->groups : 1);
+		case NN_LINEAR:
+			return out * nn_shape_cols(nn_input_shape(g, node, 0));
+		case NN_ATTENTION:
+			return 2.0 * node->shape.dim[0] * out;
+		default:
+			return 0;
+	}
+}
+
+double
 tape_graph_macs(const NnGraph *g)
 {
 	double macs = 0;
 
 	for (int i = 0; i < g->nnodes; i++)
-	{
-		const NnNode *node = &g->node[i];
-		double out = (double) nn_shape_size(&node->shape);
-
-		if (node->kind == NN_CONV2D)
-			macs += out * node->kernel[0] * node->kernel[1] *
-					nn_shape_cols(nn_input_shape(g, node, 0)) /
-					(node->groups > 1 ? node->groups : 1);
-		else if (node->kind == NN_LINEAR)
-			macs += out * nn_shape_cols(nn_input_shape(g, node, 0));
-		else if (node->kind == NN_ATTENTION)
-			macs += 2.0 * node->shape.dim[0] * out;
-	}
+		macs += tape_node_macs(g, i);
 	return macs;
 }

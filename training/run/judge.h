@@ -1,0 +1,27 @@
+/*
+ * judge.h
+ *	  Retrieval metrics of a network or of codes, and how they are shown.
+ */
+#ifndef TRAIN_JUDGE_H
+#define TRAIN_JUDGE_H
+
+#include "nn/graph.h"
+#include "training/metrics/metrics.h"
+#include "training/run/sets.h"
+
+/* Judge codes; the places of P@N are 10, 100 and 1000, and mAP@1000 is among the rest. */
+extern bool judge_codes(const CodeSet *query, const CodeSet *database, int threads,
+						RetrievalMetrics *out, TrainError *err);
+
+/*
+ * The codes of sets->query and sets->database by a network for inference on the CPU
+ * device, judged.
+ */
+extern bool judge_network(const NnGraph *folded, const float *thresholds,
+						  const Sets *sets, int threads, RetrievalMetrics *out,
+						  TrainError *err);
+
+/* mAP@all and everything else, one number a line, on stdout. */
+extern void judge_print(const RetrievalMetrics *m, const char *protocol);
+
+#endif
