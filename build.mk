@@ -97,7 +97,7 @@ UNIT_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 ASAN_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/asan/unit/%)
 
 .PHONY: check-build unit sanitize regress isolation property tap
-check-build: tree fixtures $(UNIT_BIN) $(ASAN_BIN)
+check-build: tree fixtures $(UNIT_BIN) $(ASAN_BIN) $(B)/asan/bin/deephash-encoder
 
 # Models and images for the tests of the encoder.
 .PHONY: fixtures

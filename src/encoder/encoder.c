@@ -93,8 +93,9 @@ define_settings(void)
 							&encoder_max_image_pixels, 100000000, 1, INT_MAX, PGC_SIGHUP,
 							0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
-		"deephash.sandbox", "Forbid the encoder to reach a network and to run programs.",
-		NULL, &encoder_sandbox, true, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+		"deephash.sandbox",
+		"Forbid the encoder networks, programs, debuggers and core files.", NULL,
+		&encoder_sandbox, true, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 }
 
 void

@@ -53,7 +53,7 @@ static const char usage[] =
 	"  --max-buffered BYTES       size of all images waiting (256 MiB)\n"
 	"  --max-pixels N             width times height of one image (100 million)\n"
 	"  --max-clients N            connections (1000)\n"
-	"  --no-sandbox               do not forbid network and programs\n"
+	"  --no-sandbox               do not forbid network, programs and core files\n"
 	"It ends when its standard input does, in good order at SIGTERM.\n";
 
 /* A number within limits, or the end with a message. */
@@ -193,7 +193,7 @@ main(int argc, char **argv)
 	parse_options(argc, argv, &config);
 	/* The supervisor's end of standard input closes with it; this is faster. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	sandbox_early();
+	prepare_process();
 	if (!prepare_signals())
 	{
 		say('F', "could not make a pipe: %s", strerror(errno));

@@ -17,9 +17,9 @@
 #include <linux/seccomp.h>
 
 void
-sandbox_early(void)
+prepare_process(void)
 {
-	struct rlimit none = {0, 0};
+	struct rlimit files;
 	FILE *oom = fopen("/proc/self/oom_score_adj", "w");
 
 	/*
@@ -31,10 +31,12 @@ sandbox_early(void)
 		fputs("500\n", oom);
 		fclose(oom);
 	}
-	/* Image data of users has no business in a core file. */
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	/* As many clients as the system lets us have. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+	{
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 #if defined(__x86_64__)
@@ -80,9 +82,14 @@ sandbox_enter(Failure *failure)
 		DENY,
 		ALLOW,
 	};
+	struct rlimit none = {0, 0};
 	struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]),
 								 .filter = filter};
 
+	/* Image data of users has no business in a core file or another process. */
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	/* TSYNC: threads that libraries have started are bound as well. */
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
 				&program) != 0)

@@ -159,10 +159,12 @@ extern bool serve(const ServiceConfig *config, const NnDevice *device,
 
 /* --------------------------------------------------------------- sandbox.c */
 
-/* Before anything else: no core file, no new privileges, first to die when memory ends.
+/* First of all: the first to die when memory ends, and many open files. */
+extern void prepare_process(void);
+/*
+ * After the device is open: no core file, no debugger, no new privileges, no program
+ * can be run, no network be reached.
  */
-extern void sandbox_early(void);
-/* After the device is open: no program can be run, no network be reached. */
 extern bool sandbox_enter(Failure *failure);
 
 #endif
