@@ -54,9 +54,19 @@ NVCC ?= $(shell command -v nvcc 2>/dev/null || ls /usr/local/cuda/bin/nvcc 2>/de
 GPU_SRC = $(wildcard gpu/*.cu)
 ifneq ($(NVCC),)
 gpu-plugin: $(if $(GPU_SRC),$(B)/lib/deephash-cuda.so)
-$(B)/lib/deephash-cuda.so: $(GPU_SRC) $(wildcard gpu/*.h gpu/*.cuh src/nn/*.h)
+# Intermediate code of the oldest supported GPU, which drivers compile for any
+# later one, and machine code for the most usual of today.
+NVCC_ARCH ?= -gencode arch=compute_75,code=compute_75 -gencode arch=compute_90,code=sm_90
+NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I.
+GPU_OBJ = $(GPU_SRC:%.cu=$(B)/obj/%.o)
+# The plug-in is opened with its names to itself, so it brings what it needs of nn.
+GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o plan.o)
+$(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.cuh src/nn/*.h)
 	@mkdir -p $(@D)
-	$(NVCC) -O3 -std=c++17 -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I. -shared -o $@ $(GPU_SRC) -lcublas -lcudart
+	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
+$(B)/lib/deephash-cuda.so: $(GPU_OBJ) $(GPU_NN_OBJ)
+	@mkdir -p $(@D)
+	$(NVCC) -shared -o $@ $^ -lcublas -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
 else
 gpu-plugin:
 	@echo "no CUDA compiler found: building without the GPU device"
