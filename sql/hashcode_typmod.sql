@@ -42,6 +42,21 @@ SELECT length(repeat('a', 1024)::hashcode(4096)), 'b''1'''::hashcode(1);
 SELECT typstorage, typalign, typlen FROM pg_type WHERE typname IN ('hashcode', 'hashball') ORDER BY typname;
 ALTER TABLE typmod ALTER code SET STORAGE external;
 SELECT pg_column_size(code), pg_column_size(odd) FROM typmod;
+-- inside values that are themselves compressed or moved out of line
+CREATE TYPE tagged AS (tag text, code hashcode(64), note text);
+CREATE TABLE outer_values (codes hashcode(64)[], one tagged, several tagged[]);
+INSERT INTO outer_values
+SELECT array_agg(c), ROW('t', '00112233445566ff'::hashcode, repeat('compressible ', 1000))::tagged,
+       array_agg(ROW(repeat('x', (n % 9)::int), c, md5(n::text))::tagged)
+FROM (SELECT n, lpad(to_hex(n), 16, '0')::hashcode c FROM generate_series(1, 1000) n) s;
+SELECT pg_column_size(codes) < 24 * 1000 AS compressed, pg_column_size(several) > 0,
+       codes[255] <~> '0000000000000000', (one).code <~> '0000000000000000', several[255].code <~> codes[255]
+FROM outer_values;
+SELECT sum(code <~> '0000000000000000'), bool_and(o = code) FROM outer_values, unnest(codes, several) AS u(code, tag, o, note);
+CREATE TABLE outer_copy AS SELECT * FROM outer_values;
+SELECT count(*) FROM outer_copy c, outer_values v WHERE c.codes = v.codes AND c.one = v.one AND c.several = v.several;
+DROP TABLE outer_values, outer_copy;
+DROP TYPE tagged;
 \set VERBOSITY sqlstate
 INSERT INTO typmod(code) VALUES ('0011');
 SELECT 'a3f0'::hashcode::hashcode(8);
