@@ -218,6 +218,7 @@ struct MihSource
 	bool (*next)(MihSource *source, uint8 *code, ItemPointer tid);
 };
 
+typedef struct MihShuffle MihShuffle;
 typedef struct MihSort MihSort;
 typedef struct MihPacker MihPacker;
 
@@ -270,6 +271,8 @@ extern void mih_choose_layout(MihLayout *layout, int *ntables, int nbits, int ch
 							  double nentries, const uint8 *sample, int nsample);
 extern void mih_to_stored(const MihLayout *layout, const uint8 *code, uint8 *stored);
 extern void mih_from_stored(const MihLayout *layout, const uint8 *stored, uint8 *code);
+extern MihShuffle *mih_shuffle_make(const MihLayout *layout, bool inverse);
+extern void mih_shuffle(const MihShuffle *shuffle, const uint8 *in, uint8 *out);
 extern int mih_key_bits(const MihLayout *layout, int chunk);
 extern uint32 mih_key(const MihLayout *layout, int chunk, const uint8 *stored);
 extern int mih_bit_distance(const uint8 *a, const uint8 *b, int from, int to);

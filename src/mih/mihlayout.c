@@ -10,11 +10,12 @@
 
 #include "port/pg_bitutils.h"
 
-#define AUTO_MAX_CHUNKS 4  /* copies that the automatic choice pays for */
-#define AUTO_CHUNK_BITS 16 /* bits of a chunk that it aims at */
-#define AUTO_MAX_BITS 256  /* longer codes are read in one pass */
-#define AUTO_MIN_PAGES 128 /* fewer are read in one pass */
-#define MIN_SAMPLE 256	   /* fewer codes say nothing about correlation */
+#define AUTO_MAX_CHUNKS 4	 /* copies that the automatic choice pays for */
+#define AUTO_CHUNK_BITS 16	 /* bits of a chunk that it aims at */
+#define AUTO_MAX_BITS 256	 /* longer codes are read in one pass */
+#define AUTO_MIN_PAGES 128	 /* fewer are read in one pass */
+#define SHUFFLE_MAX_BYTES 32 /* codes up to this are permuted by table */
+#define MIN_SAMPLE 256		 /* fewer codes say nothing about correlation */
 
 static inline int
 get_bit(const uint8 *code, int i)
@@ -173,6 +174,67 @@ mih_from_stored(const MihLayout *layout, const uint8 *stored, uint8 *code)
 	for (int i = 0; i < layout->nperm; i++)
 		if (get_bit(stored, i))
 			set_bit(code, layout->perm[i]);
+}
+
+/* A permutation of the bits of codes, by table: bytes in, bytes or-ed together. */
+struct MihShuffle
+{
+	const MihLayout *layout;
+	bool inverse;
+	int nbytes;
+	uint8 *table; /* [byte of the code][its value][nbytes], NULL: bit by bit */
+};
+
+/*
+ * Prepare mih_to_stored, or mih_from_stored where inverse is set, for many
+ * codes.  The layout must outlive the result.
+ */
+MihShuffle *
+mih_shuffle_make(const MihLayout *layout, bool inverse)
+{
+	MihShuffle *shuffle = palloc0(sizeof(MihShuffle));
+	int nbytes = hamming_bytes(layout->nbits);
+
+	shuffle->layout = layout;
+	shuffle->inverse = inverse;
+	shuffle->nbytes = nbytes;
+	if (layout->nperm == 0 || nbytes > SHUFFLE_MAX_BYTES)
+		return shuffle;
+	shuffle->table = palloc0((Size) nbytes * 256 * nbytes);
+	for (int i = 0; i < layout->nbits; i++)
+	{
+		int from = inverse ? i : layout->perm[i];
+		int to = inverse ? layout->perm[i] : i;
+		uint8 *values = shuffle->table + (Size) (from / 8) * 256 * nbytes;
+
+		for (int v = 0; v < 256; v++)
+			if (v & (0x80 >> (from & 7)))
+				set_bit(values + v * nbytes, to);
+	}
+	return shuffle;
+}
+
+void
+mih_shuffle(const MihShuffle *shuffle, const uint8 *in, uint8 *out)
+{
+	int nbytes = shuffle->nbytes;
+
+	if (shuffle->table == NULL)
+	{
+		if (shuffle->inverse)
+			mih_from_stored(shuffle->layout, in, out);
+		else
+			mih_to_stored(shuffle->layout, in, out);
+		return;
+	}
+	memset(out, 0, nbytes);
+	for (int i = 0; i < nbytes; i++)
+	{
+		const uint8 *part = shuffle->table + ((Size) i * 256 + in[i]) * nbytes;
+
+		for (int k = 0; k < nbytes; k++)
+			out[k] |= part[k];
+	}
 }
 
 /* Bits of a chunk's key: its leading bits, MIH_KEY_BITS at most. */

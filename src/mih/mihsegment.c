@@ -135,6 +135,7 @@ write_table(TableWriter *writer, MihSource *source, const MihLayout *layout, int
 	int width = 4 + nbytes + 6;
 	MihSort *sort = mih_sort_begin(width, (Size) maintenance_work_mem * 1024);
 	MihPacker *packer = mih_packer_make(nbytes);
+	MihShuffle *shuffle = mih_shuffle_make(layout, false);
 	uint8 *code = palloc(2 * nbytes + width);
 	uint8 *stored = code + nbytes;
 	uint8 *buffer = stored + nbytes;
@@ -147,7 +148,7 @@ write_table(TableWriter *writer, MihSource *source, const MihLayout *layout, int
 	source->rewind(source);
 	while (source->next(source, code, &tid))
 	{
-		mih_to_stored(layout, code, stored);
+		mih_shuffle(shuffle, code, stored);
 		make_record(buffer, mih_key(layout, chunk, stored), stored, nbytes, &tid);
 		mih_sort_put(sort, buffer);
 	}

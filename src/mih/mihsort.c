@@ -3,7 +3,8 @@
  *	  Sorts fixed-width records by their bytes, within a given memory.
  *
  * Records gather in memory and are sorted by their first eight bytes held
- * beside an index, the rest settling ties.  When memory is full they become a
+ * beside an index, byte by byte from the last (radix sort), the rest settling
+ * ties.  When memory is full they become a
  * sorted run in a temporary file; at the end the runs are merged.
  */
 #include "mih/mih.h"
@@ -54,7 +55,7 @@ mih_sort_begin(int width, Size memory)
 	sort->context = context;
 	sort->width = width;
 	sort->capacity =
-		Max(1024, Min(memory / (width + sizeof(SortItem)), (Size) PG_INT32_MAX));
+		Max(1024, Min(memory / (width + 2 * sizeof(SortItem)), (Size) PG_INT32_MAX));
 	sort->allocated = Min(sort->capacity, 1024);
 	sort->records = MemoryContextAlloc(context, (Size) sort->allocated * width);
 	sort->items = MemoryContextAlloc(context, sort->allocated * sizeof(SortItem));
@@ -74,11 +75,64 @@ compare_items(const void *a, const void *b, void *arg)
 				  sort->records + (Size) y->index * sort->width + 8, sort->width - 8);
 }
 
+/* Order items by prefix, stably; the scratch array has room for as many. */
+static void
+radix_sort(SortItem *items, SortItem *scratch, uint32 n)
+{
+	uint32 counts[8][256] = {0};
+	SortItem *from = items;
+	SortItem *to = scratch;
+
+	for (uint32 i = 0; i < n; i++)
+		for (int b = 0; b < 8; b++)
+			counts[b][(items[i].prefix >> (8 * b)) & 0xff]++;
+	for (int b = 0; b < 8; b++)
+	{
+		uint32 *count = counts[b];
+		uint32 at = 0;
+		SortItem *t;
+
+		/* A byte that all prefixes share orders nothing. */
+		if (count[(items[0].prefix >> (8 * b)) & 0xff] == n)
+			continue;
+		for (int v = 0; v < 256; v++)
+		{
+			uint32 c = count[v];
+
+			count[v] = at;
+			at += c;
+		}
+		for (uint32 i = 0; i < n; i++)
+			to[count[(from[i].prefix >> (8 * b)) & 0xff]++] = from[i];
+		t = from;
+		from = to;
+		to = t;
+	}
+	if (from != items)
+		memcpy(items, from, (Size) n * sizeof(SortItem));
+}
+
 static void
 sort_memory(MihSort *sort)
 {
+	SortItem *scratch;
+
 	CHECK_FOR_INTERRUPTS();
-	qsort_arg(sort->items, sort->n, sizeof(SortItem), compare_items, sort);
+	if (sort->n < 2)
+		return;
+	scratch = MemoryContextAllocHuge(sort->context, (Size) sort->n * sizeof(SortItem));
+	radix_sort(sort->items, scratch, sort->n);
+	pfree(scratch);
+	for (uint32 i = 0; i < sort->n;)
+	{
+		uint32 end = i + 1;
+
+		while (end < sort->n && sort->items[end].prefix == sort->items[i].prefix)
+			end++;
+		if (end - i > 1)
+			qsort_arg(sort->items + i, end - i, sizeof(SortItem), compare_items, sort);
+		i = end;
+	}
 	CHECK_FOR_INTERRUPTS();
 }
 

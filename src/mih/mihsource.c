@@ -72,6 +72,7 @@ typedef struct PartsSource
 	int nparts;
 	const MihPart *parts;
 	MihSegment **segments; /* by part, NULL for lists */
+	MihShuffle **shuffles; /* by part, out of the segment's order of bits */
 	int at;				   /* the part that cursor walks */
 	MihCursor cursor;
 	Buffer buf;			 /* share-locked while a page is copied, only pinned after */
@@ -161,7 +162,7 @@ parts_next(MihSource *source, uint8 *code, ItemPointer tid)
 	if (s->nbits > 0)
 	{
 		if (s->segments[s->at])
-			mih_from_stored(&s->segments[s->at]->root.layout, stored, code);
+			mih_shuffle(s->shuffles[s->at], stored, code);
 		else
 			memcpy(code, stored, hamming_bytes(s->nbits));
 	}
@@ -187,6 +188,7 @@ mih_parts_source(Relation index, int nbits, const MihPart *parts, int nparts)
 	s->nparts = nparts;
 	s->parts = copy;
 	s->segments = palloc0(sizeof(MihSegment *) * Max(nparts, 1));
+	s->shuffles = palloc0(sizeof(MihShuffle *) * Max(nparts, 1));
 	s->strategy = GetAccessStrategy(BAS_BULKREAD);
 	for (int i = 0; i < nparts; i++)
 		if (parts[i].kind == MIH_PART_SEGMENT)

@@ -10,7 +10,6 @@
 #include "commands/defrem.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -46,6 +45,12 @@ mih_open_index(Oid oid, LOCKMODE lockmode, bool owner, bool write)
 	return index;
 }
 
+static bool
+is_list(const MihPart *part)
+{
+	return part->kind >= MIH_PART_PENDING && part->kind <= MIH_PART_SEALED_NULLS;
+}
+
 /* Entries in a list. */
 static int64
 list_entries(Relation index, const MihPart *part)
@@ -70,6 +75,8 @@ mih_stats(PG_FUNCTION_ARGS)
 {
 	Relation index = mih_open_index(PG_GETARG_OID(0), AccessShareLock, false, false);
 	BlockNumber npages = RelationGetNumberOfBlocks(index);
+	Buffer metabuf;
+	Buffer heads[MIH_MAX_PARTS];
 	MihMeta meta;
 	TupleDesc desc;
 	Datum values[9];
@@ -83,9 +90,13 @@ mih_stats(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	/* Lists must not be flushed and freed while they are counted. */
-	LockPage(index, MIH_META_BLKNO, ShareLock);
-	mih_copy_meta(index, &meta);
+	/* As a scan does: the pins keep lists that are flushed meanwhile from going. */
+	metabuf = mih_read_meta(index, BUFFER_LOCK_SHARE);
+	memcpy(&meta, MihPageGetMeta(BufferGetPage(metabuf)), sizeof(MihMeta));
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+		heads[i] = is_list(&meta.parts[i]) ? ReadBuffer(index, meta.parts[i].head)
+										   : InvalidBuffer;
+	UnlockReleaseBuffer(metabuf);
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 	{
 		const MihPart *part = &meta.parts[i];
@@ -112,7 +123,9 @@ mih_stats(PG_FUNCTION_ARGS)
 				break;
 		}
 	}
-	UnlockPage(index, MIH_META_BLKNO, ShareLock);
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+		if (BufferIsValid(heads[i]))
+			ReleaseBuffer(heads[i]);
 	rows += pending + nnulls;
 	values[0] = Int32GetDatum(meta.nbits);
 	values[1] = Int32GetDatum(segments);
