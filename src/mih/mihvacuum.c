@@ -435,6 +435,32 @@ sweep_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	IndexFreeSpaceMapVacuum(index);
 }
 
+/*
+ * An index that holds no codes any more forgets the length that its first code
+ * gave it, unless the column declares one.
+ */
+static void
+forget_length(Relation index)
+{
+	int declared = mih_column_bits(index);
+	Buffer buf = mih_read_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	const MihMeta *meta = MihPageGetMeta(BufferGetPage(buf));
+
+	if (meta->nbits != declared && mih_find_part(meta, MIH_PART_PENDING) < 0 &&
+		mih_find_part(meta, MIH_PART_SEALED) < 0 &&
+		mih_find_part(meta, MIH_PART_SEGMENT) < 0)
+	{
+		GenericXLogState *xlog = GenericXLogStart(index);
+		MihMeta *changed = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
+
+		changed->nbits = declared;
+		changed->hist_pairs = 0;
+		memset(changed->hist, 0, sizeof(changed->hist));
+		GenericXLogFinish(xlog);
+	}
+	UnlockReleaseBuffer(buf);
+}
+
 /* Entries by the metapage, lists excepted. */
 static double
 estimate_entries(Relation index)
@@ -459,6 +485,7 @@ mihvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	mih_merge_segments(info->index, true);
 	mih_compact_nulls(info->index);
 	mih_free_dead(info->index);
+	forget_length(info->index);
 	if (stats == NULL)
 	{
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
