@@ -73,6 +73,27 @@ export_metrics(const RetrievalMetrics *m, const char *protocol)
 	return text;
 }
 
+/* "folder:/home/me/photos" is nobody else's business: "folder:photos" says enough. */
+static void
+shorten_data(json_t *options)
+{
+	const char *data = json_string_value(json_object_get(options, "data"));
+	const char *colon = data ? strchr(data, ':') : NULL;
+	char text[1024];
+	char path[1024];
+	size_t n;
+
+	if (!colon)
+		return;
+	snprintf(path, sizeof(path), "%s", colon + 1);
+	n = strlen(path);
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = '\0';
+	snprintf(text, sizeof(text), "%.*s:%s", (int) (colon - data), data,
+			 strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+	json_object_set_new(options, "data", json_string(text));
+}
+
 static char *
 provenance(const Trainer *t)
 {
@@ -92,7 +113,12 @@ provenance(const Trainer *t)
 	json_object_set_new(o, "steps", json_integer(t->step));
 	json_object_set_new(o, "final_loss", number(t->last_loss));
 	if (options)
-		json_object_set_new(o, "options", json_loads(options, 0, NULL));
+	{
+		json_t *object = json_loads(options, 0, NULL);
+
+		shorten_data(object);
+		json_object_set_new(o, "options", object);
+	}
 	text = json_dumps(o, JSON_COMPACT);
 	free(options);
 	json_decref(o);
