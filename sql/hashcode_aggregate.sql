@@ -16,6 +16,12 @@ SELECT (q).codes, (q).bits, round((q).bit_balance::numeric, 6) AS bit_balance, r
        round((q).collision_shared::numeric, 6) AS collision_shared, round((q).collision_lost::numeric, 6) AS collision_lost,
        (q).colliding_pairs, (q).exact
 FROM (SELECT quality(code) q FROM seen WHERE g = 1) s;
+SELECT g, round(bit_correlation(code)::numeric, 6) AS bit_correlation FROM seen GROUP BY g ORDER BY g;
+SELECT bit_correlation(c), bit_correlation(~ c) FROM (VALUES ('3'::hashcode), ('c'), ('3')) v(c);
+-- against corr(), pair by pair
+WITH codes AS (SELECT left(md5((n % 50)::text), 3)::hashcode & left(md5((n % 7)::text), 3)::hashcode AS c FROM generate_series(1, 400) n),
+     pairs AS (SELECT abs(corr(get_bit(c, i), get_bit(c, j))) r FROM codes, generate_series(0, 11) i, generate_series(0, 11) j WHERE i < j GROUP BY i, j)
+SELECT abs((SELECT bit_correlation(c) FROM codes) - (SELECT avg(r) FROM pairs)) < 1e-9 AS equal;
 SELECT (quality(c)).* FROM (VALUES ('f0'::hashcode), ('f0')) v(c);
 
 -- past 65536 different codes the counts are estimates, and say so
@@ -28,17 +34,17 @@ FROM (SELECT quality(hashcode((n % 150000 * 2654435761)::bigint)) q
 CREATE TABLE many AS SELECT n % 3 AS g, hashcode((n % 5000 * 2654435761 * 40503 % 1000000007 * n % 700)::bigint) AS code FROM generate_series(1, 20000) n;
 ANALYZE many;
 SET max_parallel_workers_per_gather = 0;
-CREATE TABLE alone AS SELECT g, majority(code), bit_and(code), bit_or(code), bit_xor(code), bit_means(code), quality(code) FROM many GROUP BY g;
+CREATE TABLE alone AS SELECT g, majority(code), bit_and(code), bit_or(code), bit_xor(code), bit_means(code), bit_correlation(code), quality(code) FROM many GROUP BY g;
 SET max_parallel_workers_per_gather = 2;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SET enable_hashagg = on;
 EXPLAIN (COSTS OFF) SELECT majority(code), quality(code) FROM many;
-CREATE TABLE together AS SELECT g, majority(code), bit_and(code), bit_or(code), bit_xor(code), bit_means(code), quality(code) FROM many GROUP BY g;
+CREATE TABLE together AS SELECT g, majority(code), bit_and(code), bit_or(code), bit_xor(code), bit_means(code), bit_correlation(code), quality(code) FROM many GROUP BY g;
 SELECT count(*) FROM alone a JOIN together t USING (g)
 WHERE a.majority = t.majority AND a.bit_and = t.bit_and AND a.bit_or = t.bit_or AND a.bit_xor = t.bit_xor
-  AND a.bit_means = t.bit_means AND a.quality = t.quality;
+  AND a.bit_means = t.bit_means AND a.bit_correlation = t.bit_correlation AND a.quality = t.quality;
 RESET max_parallel_workers_per_gather;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
@@ -48,8 +54,11 @@ RESET min_parallel_table_scan_size;
 SELECT majority(code) FROM seen;
 SELECT quality(code) FROM seen;
 SELECT bit_and(code) FROM seen;
+SELECT bit_correlation(code) FROM seen;
+SELECT bit_correlation(repeat('f', 257)::hashcode);
 \set VERBOSITY sqlstate
 SELECT majority(code) FROM seen;
+SELECT bit_correlation(repeat('f', 257)::hashcode);
 SELECT bitcounts_transition(NULL, 'a');
 DROP TABLE seen, many, alone, together;
 \set VERBOSITY default

@@ -375,6 +375,27 @@ CREATE AGGREGATE @extschema@.quality(@extschema@.hashcode) (
   DESERIALFUNC = @extschema@.hashcode_quality_deserialize, PARALLEL = SAFE
 );
 
+CREATE FUNCTION @extschema@.hashcode_correlation_transition(pg_catalog.internal, @extschema@.hashcode)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'correlation_transition';
+CREATE FUNCTION @extschema@.hashcode_correlation_combine(pg_catalog.internal, pg_catalog.internal)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'correlation_combine';
+CREATE FUNCTION @extschema@.hashcode_correlation_serialize(pg_catalog.internal)
+  RETURNS pg_catalog.bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'correlation_serialize';
+CREATE FUNCTION @extschema@.hashcode_correlation_deserialize(pg_catalog.bytea, pg_catalog.internal)
+  RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'correlation_deserialize';
+CREATE FUNCTION @extschema@.hashcode_bit_correlation(pg_catalog.internal)
+  RETURNS pg_catalog.float8 LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashcode_bit_correlation';
+CREATE AGGREGATE @extschema@.bit_correlation(@extschema@.hashcode) (
+  SFUNC = @extschema@.hashcode_correlation_transition, STYPE = pg_catalog.internal, FINALFUNC = @extschema@.hashcode_bit_correlation,
+  COMBINEFUNC = @extschema@.hashcode_correlation_combine, SERIALFUNC = @extschema@.hashcode_correlation_serialize,
+  DESERIALFUNC = @extschema@.hashcode_correlation_deserialize, PARALLEL = SAFE
+);
+
 -- ---------------------------------------------------------------- what \df+ and \do+ say
 COMMENT ON FUNCTION @extschema@.hashball(@extschema@.hashcode, pg_catalog.int4) IS 'all codes within radius of centre';
 COMMENT ON FUNCTION @extschema@.centre(@extschema@.hashball) IS 'centre of a ball';
@@ -405,3 +426,4 @@ COMMENT ON AGGREGATE @extschema@.bit_or(@extschema@.hashcode) IS 'bitwise or of 
 COMMENT ON AGGREGATE @extschema@.bit_xor(@extschema@.hashcode) IS 'bitwise exclusive or of all codes';
 COMMENT ON AGGREGATE @extschema@.bit_means(@extschema@.hashcode) IS 'share of ones, for each bit';
 COMMENT ON AGGREGATE @extschema@.quality(@extschema@.hashcode) IS 'balance, entropy and collisions of a set of codes';
+COMMENT ON AGGREGATE @extschema@.bit_correlation(@extschema@.hashcode) IS 'mean absolute correlation of pairs of bits';
