@@ -197,6 +197,7 @@ mih_parts_source(Relation index, int nbits, const MihPart *parts, int nparts)
 			if (s->segments[i]->root.layout.nbits != nbits)
 				mih_corrupt(index, parts[i].head,
 							"segment holds codes of another length");
+			s->shuffles[i] = mih_shuffle_make(&s->segments[i]->root.layout, true);
 		}
 	return &s->source;
 }
