@@ -30,6 +30,7 @@ shared_buffers = 4MB
 jit = off
 max_parallel_workers_per_gather = 0
 log_statement = none
+log_min_duration_statement = 2s
 CONF
 $server->safe_psql('postgres', "\\i $FindBin::RealBin/property.sql");
 
