@@ -44,7 +44,8 @@ END $$;
 
 -- Whether got is a right answer of distances want, drawn from the true rows.
 CREATE FUNCTION property.verdict(what text, got_ids int[], got_ds int[], want_ds int[], ids int[], ds int[])
-RETURNS text LANGUAGE plpgsql AS $$
+RETURNS text LANGUAGE plpgsql
+SET enable_sort = on SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
 	at int;
 	strange int;
@@ -57,8 +58,8 @@ BEGIN
 	IF (SELECT count(DISTINCT id) FROM unnest(got_ids) id) <> cardinality(got_ids) THEN
 		RETURN format('DIFFERS: %s: a row came twice', what);
 	END IF;
-	SELECT g.id INTO strange FROM unnest(got_ids, got_ds) g(id, d)
-	LEFT JOIN unnest(ids, ds) t(id, d) ON t.id = g.id AND t.d = g.d WHERE t.id IS NULL LIMIT 1;
+	SELECT id INTO strange FROM
+		(SELECT id, d FROM unnest(got_ids, got_ds) g(id, d) EXCEPT SELECT id, d FROM unnest(ids, ds) t(id, d)) s LIMIT 1;
 	IF strange IS NOT NULL THEN
 		RETURN format('DIFFERS: %s: row %s has no business there', what, strange);
 	END IF;

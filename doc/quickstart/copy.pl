@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 my ($folder) = @ARGV;
-for my $path (sort glob_all($folder))
+for my $path (sort { $a cmp $b } glob_all($folder))
 {
 	my ($class, $name) = $path =~ m{([^/]+)/([^/]+)$} or next;
 	open my $f, '<:raw', $path or die "cannot read $path: $!\n";

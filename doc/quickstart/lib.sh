@@ -4,6 +4,7 @@
 home=${QUICKSTART:-$top/.quickstart}
 port=54320
 steps=0
+data=${DEEPHASH_DATA:-$top/../shared/data}
 
 bold= plain= dim=
 if [ -t 1 ]; then bold=$(printf '\033[1m') dim=$(printf '\033[2m') plain=$(printf '\033[0m'); fi
@@ -81,32 +82,56 @@ choose_home() {
 count() { find -L "$1" -type f | wc -l; }
 
 # What pictures and model were made from; another answer makes them anew.
-settings() { echo "images=${IMAGES:-} dataset=${DATASET:-} epochs=${EPOCHS:-}"; }
+settings() { echo "images=${IMAGES:-} dataset=${DATASET:-} minutes=${MINUTES:-}"; }
 
 get_pictures() {
 	if [ -f "$home/settings" ] && [ "$(cat "$home/settings")" = "$(settings)" ] && [ -d "$home/pictures/query" ]; then
 		note "those of the last run are kept (make quickstart-clean removes them)"
 		return
 	fi
-	rm -rf "$home/pictures" "$home/pictures.new" "$home/model.safetensors" "$home/settings"
+	rm -rf "$home/pictures" "$home/pictures.new" "$home/source" "$home/model.safetensors" "$home/settings"
 	mkdir -p "$home/pictures.new"
 	if [ -n "${IMAGES:-}" ]; then
 		note "taking those below $IMAGES, one class per folder; every tenth is held out"
 		[ -d "$IMAGES" ] || fail "IMAGES=$IMAGES is not a folder"
-		perl doc/quickstart/split.pl "$IMAGES" "$home/pictures.new" || { failed=1; exit 1; }
+		split_pictures "$IMAGES"
 	elif [ "${DATASET:-synth}" = synth ]; then
-		note "drawing labelled scenes (IMAGES=dir takes your own)"
-		draw_pictures
+		note "drawing labelled scenes (make quickstart IMAGES=dir takes your own)"
+		quietly synth.log "$train" synth --classes 10 --per-class 320 --seed 1 "$home/source"
+		split_pictures "$home/source"
 	elif [ "$DATASET" = cifar10 ]; then
-		data=${DEEPHASH_DATA:-$top/../shared/data}
-		[ -d "$data" ] || fail "DATASET=cifar10 needs the data set" "set DEEPHASH_DATA to the folder that holds it"
-		note "writing CIFAR-10 pictures from $data as JPEG files"
-		export_cifar10 "$data"
+		note "writing the 10,000 test pictures of CIFAR-10 as JPEG files; every tenth is held out"
+		[ -e "$data/cifar10.med.xz" ] || [ -e "$data/test_batch.bin" ] ||
+			fail "there is no CIFAR-10 in $data" "set DEEPHASH_DATA to the folder that holds it"
+		quietly images.log "$train" images --data "cifar10:$data:test" --out "$home/source"
+		split_pictures "$home/source"
 	else
 		fail "unknown DATASET=$DATASET" "there are cifar10 and synth; your own pictures: IMAGES=dir"
 	fi
 	mv "$home/pictures.new" "$home/pictures"
 	settings >"$home/settings"
+}
+
+split_pictures() {
+	perl doc/quickstart/split.pl "$1" "$home/pictures.new" || {
+		failed=1
+		exit 1
+	}
+}
+
+train_model() {
+	local from=folder:$home/pictures/database
+	[ "${DATASET:-}" != cifar10 ] || [ -n "${IMAGES:-}" ] || from=cifar10:$data:train
+	if [ -f "$home/model.safetensors" ]; then
+		note "the model of the last run is kept (make quickstart-clean removes it)"
+	else
+		note "deephash-train train --data $from --bits 64 --minutes ${MINUTES:-2}"
+		"$train" train --data "$from" --bits 64 --minutes "${MINUTES:-2}" --protocol none \
+			--checkpoint "$home/model.checkpoint" --out "$home/model.new" 2>&1 | sed -u 's/^/   /'
+		mv "$home/model.new" "$home/model.safetensors"
+		rm -f "$home/model.checkpoint"
+	fi
+	chmod a+r "$home/model.safetensors"
 }
 
 # ----------------------------------------------------------------------- server

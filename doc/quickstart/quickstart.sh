@@ -5,12 +5,12 @@
 #   IMAGES=dir        your own pictures: a folder with one folder per class
 #   DATASET=cifar10   CIFAR-10, where the folder DEEPHASH_DATA holds it
 #                     (neither: synthetic scenes are drawn)
-#   EPOCHS=n          train longer or shorter than the usual two minutes
+#   MINUTES=n         train longer or shorter than the usual two
 #   QUICKSTART=dir    where everything goes (default: .quickstart in the project)
 #
 # Run it again and it keeps pictures and model but makes the database anew;
 # `make quickstart-clean` removes everything.
-set -eu
+set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top"
 . test/lib.sh
@@ -31,7 +31,7 @@ train=$top/build/bin/deephash-train
 
 step "Pictures"
 get_pictures
-note "$(count "$home/pictures/database") pictures for the database (training sees these), $(count "$home/pictures/query") held out as queries"
+note "$(count "$home/pictures/database") pictures for the table, $(count "$home/pictures/query") held out as queries"
 note "in $(find "$home/pictures/database" -mindepth 1 -maxdepth 1 -type d | wc -l) classes: $(ls "$home/pictures/database" | head -12 | paste -sd' ')"
 
 step "Training a network that turns a picture into 64 bits"
@@ -71,8 +71,10 @@ step "How the database finds them"
 sql -f doc/quickstart/explain.sql
 
 step "A page to look at"
-sql -At -f doc/quickstart/sheet.sql -o "$home/sheet.html.new"
-mv "$home/sheet.html.new" "$home/sheet.html"
+sql -At -F $'\t' -f doc/quickstart/results.sql -o "$home/results.tsv"
+quietly sheet.log "$train" sheet --root "$home/pictures" --title "deephash quick start" --about \
+	"Each query (left) is a picture that neither the network's training nor the table has seen; beside it its ten nearest by Hamming distance between 64-bit codes." \
+	"$home/results.tsv" "$home/sheet.html"
 note "$home/sheet.html: each query with its ten nearest pictures; open it in a browser"
 
 say "Done in $((SECONDS - start)) seconds. The server keeps running."

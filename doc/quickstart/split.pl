@@ -27,12 +27,14 @@ for my $name (sort keys %class)
 	give_up("class $name has a single picture; each needs two at least, ten times as many to learn from") if @files < 2;
 	my $every = @files < 10 ? scalar @files : 10;
 	my $held = 0;
-	make_path("$dest/database/$name", "$dest/query/$name");
+	(my $class = $name) =~ tr/\x00-\x1f\x7f/_/;
+	make_path("$dest/database/$class", "$dest/query/$class");
 	for my $i (0 .. $#files)
 	{
 		my $to = $i % $every == $every - 1 && $held < 50 ? 'query' : 'database';
 		$held++ if $to eq 'query';
-		symlink "$images/$name/$files[$i]", "$dest/$to/$name/$files[$i]" or die "cannot link $files[$i]: $!\n";
+		(my $file = $files[$i]) =~ tr/\x00-\x1f\x7f/_/;
+		symlink "$images/$name/$files[$i]", "$dest/$to/$class/$file" or die "cannot link $files[$i]: $!\n";
 	}
 }
 
