@@ -56,8 +56,7 @@ extern void encoder_call(DeephashKind kind, const uint8 *model, uint32 flags,
 extern void encoder_ping(void);
 
 /* Raise the refusal in reply as an ERROR; what was wanted begins the message. */
-extern void encoder_raise(const char *wanted, const EncoderReply *reply)
-	pg_attribute_noreturn();
+extern _Noreturn void encoder_raise(const char *wanted, const EncoderReply *reply);
 
 /*
  * The code (and logits, with DEEPHASH_WANT_LOGITS) of one image by a model of the

@@ -149,7 +149,7 @@ rundir_read_state(char *reason, size_t size)
 	if (space == NULL)
 		return ENGINE_UNKNOWN;
 	*space = '\0';
-	strlcpy(reason, space + 1, size);
+	snprintf(reason, size, "%s", space + 1);
 	for (int i = 0; i < (int) lengthof(state_name); i++)
 	{
 		if (strcmp(line, state_name[i]) == 0)

@@ -57,11 +57,12 @@ describe_worker(BackgroundWorker *worker)
 	/* On a standby too: queries there encode their images. */
 	worker->bgw_start_time = BgWorkerStart_ConsistentState;
 	worker->bgw_restart_time = 5;
-	strlcpy(worker->bgw_library_name, "deephash", sizeof(worker->bgw_library_name));
-	strlcpy(worker->bgw_function_name, "deephash_supervisor_main",
-			sizeof(worker->bgw_function_name));
-	strlcpy(worker->bgw_name, "deephash supervisor", sizeof(worker->bgw_name));
-	strlcpy(worker->bgw_type, "deephash supervisor", sizeof(worker->bgw_type));
+	snprintf(worker->bgw_library_name, sizeof(worker->bgw_library_name), "%s",
+			 "deephash");
+	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name), "%s",
+			 "deephash_supervisor_main");
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "%s", "deephash supervisor");
+	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "%s", "deephash supervisor");
 }
 
 void
@@ -112,7 +113,7 @@ hear_line(char *line)
 			rundir_write_state(ENGINE_RUNNING, text);
 			break;
 		case 'F':
-			strlcpy(self.reason, text, sizeof(self.reason));
+			snprintf(self.reason, sizeof(self.reason), "%s", text);
 			return;
 		default:
 			break;
@@ -196,7 +197,7 @@ engine_died(int status)
 						 self.reason[0] ? self.reason : how),
 				  errdetail("It is started again in %d ms; sessions go on.", pause)));
 	if (self.reason[0] == '\0')
-		strlcpy(self.reason, how, sizeof(self.reason));
+		snprintf(self.reason, sizeof(self.reason), "%s", how);
 	rundir_write_state(self.ready ? ENGINE_RESTARTING : ENGINE_FAILED, self.reason);
 	engine_close(&self.engine);
 	pfree(how);
