@@ -99,7 +99,7 @@ check_model(Engine *engine, Request *request)
 	text = nn_model_describe(request->model->file);
 	if (text == NULL)
 	{
-		fail(&failure, DEEPHASH_NO_MEMORY, "out of memory");
+		refuse(&failure, DEEPHASH_NO_MEMORY, "out of memory");
 		request_fail(request, &failure);
 		return;
 	}
@@ -121,7 +121,7 @@ decode(Engine *engine, Request *request, Failure *failure)
 		return false;
 	request->pixels = malloc(request->model->image_bytes);
 	if (request->pixels == NULL)
-		return fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 	info = &request->model->file->info;
 	limits.max_pixels = engine->config->max_pixels;
 
@@ -132,7 +132,7 @@ decode(Engine *engine, Request *request, Failure *failure)
 
 	if (!image_from_jpeg(request->payload, request->head.length, &pre, &limits,
 						 request->pixels, &err))
-		return fail(failure, DEEPHASH_BAD_IMAGE, "%s", err.text);
+		return refuse(failure, DEEPHASH_BAD_IMAGE, "%s", err.text);
 	return true;
 }
 
@@ -289,7 +289,7 @@ answer(Request *request, const float *logits)
 	{
 		Failure failure;
 
-		fail(&failure, DEEPHASH_NO_MEMORY, "out of memory");
+		refuse(&failure, DEEPHASH_NO_MEMORY, "out of memory");
 		request_fail(request, &failure);
 		return;
 	}
@@ -340,8 +340,8 @@ compute(Engine *engine, Request **batch, int n)
 			answer(batch[i], model->logits + at++ * bits);
 		else
 		{
-			fail(&failure, DEEPHASH_DEVICE, "device %s: %s", engine->device->name,
-				 err.text);
+			refuse(&failure, DEEPHASH_DEVICE, "device %s: %s", engine->device->name,
+				   err.text);
 			request_fail(batch[i], &failure);
 		}
 		finish(engine, batch[i]);
@@ -377,7 +377,7 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 
 	if (engine == NULL)
 	{
-		fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 		return NULL;
 	}
 	engine->config = config;
@@ -404,8 +404,8 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 
 		if (rc != 0)
 		{
-			fail(failure, DEEPHASH_NO_MEMORY, "could not start a thread: %s",
-				 strerror(rc));
+			refuse(failure, DEEPHASH_NO_MEMORY, "could not start a thread: %s",
+				   strerror(rc));
 			engine_stop(engine);
 			return NULL;
 		}

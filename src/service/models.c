@@ -36,7 +36,7 @@ models_create(const ServiceConfig *config, const NnDevice *device, Failure *fail
 
 	if (models == NULL)
 	{
-		fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 		return NULL;
 	}
 	models->config = config;
@@ -44,8 +44,8 @@ models_create(const ServiceConfig *config, const NnDevice *device, Failure *fail
 	models->dir = open(config->cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (models->dir < 0)
 	{
-		fail(failure, DEEPHASH_BAD_REQUEST, "could not open model cache \"%s\": %s",
-			 config->cache_dir, strerror(errno));
+		refuse(failure, DEEPHASH_BAD_REQUEST, "could not open model cache \"%s\": %s",
+			   config->cache_dir, strerror(errno));
 		free(models);
 		return NULL;
 	}
@@ -81,7 +81,7 @@ check_contents(int fd, const uint8_t *sha256, Failure *failure)
 	ssize_t n;
 
 	if (piece == NULL)
-		return fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 	sha256_init(&sha);
 	while ((n = pread(fd, piece, PIECE, at)) > 0)
 	{
@@ -90,12 +90,13 @@ check_contents(int fd, const uint8_t *sha256, Failure *failure)
 	}
 	free(piece);
 	if (n < 0)
-		return fail(failure, DEEPHASH_BAD_MODEL, "could not read cached model: %s",
-					strerror(errno));
+		return refuse(failure, DEEPHASH_BAD_MODEL, "could not read cached model: %s",
+					  strerror(errno));
 	sha256_final(&sha, digest);
 	/* NO_MODEL: the session then puts a good copy in its place. */
 	if (memcmp(digest, sha256, sizeof(digest)) != 0)
-		return fail(failure, DEEPHASH_NO_MODEL, "cached model does not match its sha256");
+		return refuse(failure, DEEPHASH_NO_MODEL,
+					  "cached model does not match its sha256");
 	return true;
 }
 
@@ -114,18 +115,18 @@ open_cached(Models *models, const uint8_t *sha256, Failure *failure)
 	fd = openat(models->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 	{
-		fail(failure, errno == ENOENT ? DEEPHASH_NO_MODEL : DEEPHASH_BAD_MODEL,
-			 "could not open cached model \"%s\": %s", name, strerror(errno));
+		refuse(failure, errno == ENOENT ? DEEPHASH_NO_MODEL : DEEPHASH_BAD_MODEL,
+			   "could not open cached model \"%s\": %s", name, strerror(errno));
 		return NULL;
 	}
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		fail(failure, DEEPHASH_BAD_MODEL,
-			 "cached model \"%s\" is not a regular file of this user", name);
+		refuse(failure, DEEPHASH_BAD_MODEL,
+			   "cached model \"%s\" is not a regular file of this user", name);
 	else if (check_contents(fd, sha256, failure))
 	{
 		file = nn_model_open_fd(fd, &err);
 		if (file == NULL)
-			fail(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+			refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
 	}
 	close(fd);
 	return file;
@@ -149,7 +150,7 @@ load_net(Models *models, Model *model, Failure *failure)
 
 		model->net = models->device->load(graph, batch, models->config->threads, &err);
 		if (model->net == NULL && batch == 1)
-			return fail(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+			return refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
 		if (model->net == NULL)
 			continue;
 		model->memory =
@@ -162,16 +163,16 @@ load_net(Models *models, Model *model, Failure *failure)
 		models->device->unload(model->net);
 		model->net = NULL;
 		if (batch == 1)
-			return fail(failure, DEEPHASH_TOO_LARGE,
-						"model needs %zu MB for one image, more than "
-						"deephash.device_memory (%lld MB)",
-						model->memory >> 20,
-						(long long) models->config->device_memory >> 20);
+			return refuse(failure, DEEPHASH_TOO_LARGE,
+						  "model needs %zu MB for one image, more than "
+						  "deephash.device_memory (%lld MB)",
+						  model->memory >> 20,
+						  (long long) models->config->device_memory >> 20);
 	}
 	model->images = malloc(model->max_batch * model->image_bytes);
 	model->logits = malloc(model->max_batch * sizeof(float) * info->bits);
 	if (model->images == NULL || model->logits == NULL)
-		return fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 	return true;
 }
 
@@ -251,7 +252,7 @@ models_acquire(Models *models, const uint8_t *sha256, Failure *failure)
 	if (model == NULL)
 	{
 		pthread_mutex_unlock(&models->lock);
-		fail(failure, DEEPHASH_NO_MEMORY, "out of memory");
+		refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 		return NULL;
 	}
 	memcpy(model->sha256, sha256, DEEPHASH_SHA256_BYTES);

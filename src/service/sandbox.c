@@ -93,15 +93,15 @@ sandbox_enter(Failure *failure)
 	/* TSYNC: threads that libraries have started are bound as well. */
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
 				&program) != 0)
-		return fail(failure, DEEPHASH_BAD_REQUEST, "could not enter the sandbox: %s",
-					strerror(errno));
+		return refuse(failure, DEEPHASH_BAD_REQUEST, "could not enter the sandbox: %s",
+					  strerror(errno));
 	return true;
 }
 #else
 bool
 sandbox_enter(Failure *failure)
 {
-	return fail(failure, DEEPHASH_BAD_REQUEST,
-				"there is no sandbox for this architecture");
+	return refuse(failure, DEEPHASH_BAD_REQUEST,
+				  "there is no sandbox for this architecture");
 }
 #endif

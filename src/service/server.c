@@ -470,8 +470,8 @@ listen_at(const char *path, Failure *failure)
 	if (snprintf(final, sizeof(final), "%s", path) >= (int) sizeof(final) ||
 		snprintf(address.sun_path, sizeof(address.sun_path), "%s.%d", path,
 				 (int) getpid()) >= (int) sizeof(address.sun_path))
-		return fail(failure, DEEPHASH_BAD_REQUEST, "socket path \"%s\" is too long",
-					path) -
+		return refuse(failure, DEEPHASH_BAD_REQUEST, "socket path \"%s\" is too long",
+					  path) -
 			   1;
 	unlink(address.sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -480,8 +480,8 @@ listen_at(const char *path, Failure *failure)
 		chmod(address.sun_path, 0600) != 0 || listen(fd, 1024) != 0 ||
 		rename(address.sun_path, final) != 0)
 	{
-		fail(failure, DEEPHASH_BAD_REQUEST, "could not listen at \"%s\": %s", path,
-			 strerror(errno));
+		refuse(failure, DEEPHASH_BAD_REQUEST, "could not listen at \"%s\": %s", path,
+			   strerror(errno));
 		unlink(address.sun_path);
 		if (fd >= 0)
 			close(fd);
@@ -645,8 +645,8 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	failure->text[0] = '\0';
 	server.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (server.wake < 0)
-		return fail(failure, DEEPHASH_BAD_REQUEST, "could not make an eventfd: %s",
-					strerror(errno));
+		return refuse(failure, DEEPHASH_BAD_REQUEST, "could not make an eventfd: %s",
+					  strerror(errno));
 	server.engine = engine_start(config, device, server.wake, failure);
 	if (server.engine)
 	{

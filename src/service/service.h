@@ -49,7 +49,7 @@ typedef struct Failure
 /* ------------------------------------------------------------------ util.c */
 
 /* Fills failure like printf and returns false. */
-extern bool fail(Failure *failure, DeephashStatus status, const char *format, ...)
+extern bool refuse(Failure *failure, DeephashStatus status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*

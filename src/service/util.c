@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 bool
-fail(Failure *failure, DeephashStatus status, const char *format, ...)
+refuse(Failure *failure, DeephashStatus status, const char *format, ...)
 {
 	va_list args;
 
