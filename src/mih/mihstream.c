@@ -11,7 +11,7 @@
 
 #include "miscadmin.h"
 
-#define FIRST_KEEP 1024
+#define FIRST_KEEP 256
 #define KEEP_GROWTH 8
 #define FIRST_PAGES 8  /* pages that the first step of a walk may touch */
 #define WALK_SHARE 0.3 /* of a pass, what steps that end in a pass may cost in all */
