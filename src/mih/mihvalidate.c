@@ -38,7 +38,9 @@ check_operator(Form_pg_amop op, const char *family)
 		if (op->amoppurpose != AMOP_SEARCH)
 			return invalid(
 				family, "contains invalid ORDER BY specification for operator %s", name);
-		if (!check_amop_signature(op->amopopr, BOOLOID, op->amoplefttype,
+		/* A ball is no code: `=` would be taken for a search within. */
+		if (op->amoplefttype == op->amoprighttype ||
+			!check_amop_signature(op->amopopr, BOOLOID, op->amoplefttype,
 								  op->amoprighttype))
 			return invalid(family, "contains operator %s with wrong signature", name);
 	}
@@ -46,7 +48,8 @@ check_operator(Form_pg_amop op, const char *family)
 	{
 		if (op->amoppurpose != AMOP_ORDER)
 			return invalid(family, "contains operator %s that is not for ORDER BY", name);
-		if (!check_amop_signature(op->amopopr, INT4OID, op->amoplefttype,
+		if (op->amoplefttype != op->amoprighttype ||
+			!check_amop_signature(op->amopopr, INT4OID, op->amoplefttype,
 								  op->amoprighttype) ||
 			!opfamily_can_sort_type(op->amopsortfamily, INT4OID))
 			return invalid(family, "contains operator %s with wrong signature", name);
