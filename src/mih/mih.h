@@ -59,6 +59,10 @@
 #define MIH_STRATEGY_WITHIN 1	/* hashcode <@ hashball, search */
 #define MIH_STRATEGY_DISTANCE 2 /* hashcode <~> hashcode, order */
 
+/* Results that a scan keeps in its first refill, and how that number grows. */
+#define MIH_FIRST_KEEP 256
+#define MIH_KEEP_GROWTH 8
+
 #define MIH_DEFAULT_PENDING_PAGES 64
 #define MIH_MERGE_FACTOR 4 /* so many segments of one size class become one */
 

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "access/genam.h"
+#include "miscadmin.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -173,6 +174,19 @@ rows_wanted(PlannerInfo *root, IndexPath *path, double matching)
 	return Min(matching, root->limit_tuples / Max(kept, 1e-9));
 }
 
+/* Passes that handing out so many rows in order takes, see mihstream.c. */
+static double
+refills(double rows)
+{
+	double most = Max(MIH_FIRST_KEEP, work_mem * 1024.0 / (2 * sizeof(uint64)));
+	double keep = MIH_FIRST_KEEP;
+	double n = 0;
+
+	for (; rows > 0 && keep < most; keep *= MIH_KEEP_GROWTH, n++)
+		rows -= keep;
+	return n + ceil(Max(rows, 0) / most);
+}
+
 void
 mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
 				Cost *total, Selectivity *selectivity, double *correlation, double *pages)
@@ -232,7 +246,8 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 		double all = scan_pages(&shape, shape.meta.nbits, &ignored);
 
 		/* All rows: passes over everything, and sorting what they find. */
-		*total += all * seq_cost / Max(loop_count, 1) +
+		*total += refills(matching) * (all * seq_cost / Max(loop_count, 1) +
+									   shape.entries * KERNEL_COST * cpu_operator_cost) +
 				  matching * 2 * cpu_operator_cost * log2(Max(matching, 2));
 	}
 	*selectivity = generic.indexSelectivity;

@@ -11,8 +11,6 @@
 
 #include "miscadmin.h"
 
-#define FIRST_KEEP 256
-#define KEEP_GROWTH 8
 #define FIRST_PAGES 8  /* pages that the first step of a walk may touch */
 #define WALK_SHARE 0.3 /* of a pass, what steps that end in a pass may cost in all */
 
@@ -23,11 +21,12 @@
 static int64
 next_keep(const MihStream *stream)
 {
-	int64 most = Max(FIRST_KEEP, (int64) work_mem * 1024 / (2 * (int64) sizeof(MihKey)));
+	int64 most =
+		Max(MIH_FIRST_KEEP, (int64) work_mem * 1024 / (2 * (int64) sizeof(MihKey)));
 
 	if (stream->queue.keep == 0)
-		return FIRST_KEEP;
-	return stream->queue.truncated ? Min(stream->queue.keep * KEEP_GROWTH, most)
+		return MIH_FIRST_KEEP;
+	return stream->queue.truncated ? Min(stream->queue.keep * MIH_KEEP_GROWTH, most)
 								   : stream->queue.keep;
 }
 
