@@ -81,7 +81,7 @@ static const Field fields[] = {
 	FIELD("flip", FIELD_BOOL, augment.flip, 0, 1),
 	FIELD("cutout", FIELD_INT, augment.cutout, 0, 1024),
 	FIELD("holdout", FIELD_DOUBLE, holdout, 0, 0.9),
-	FIELD("scale", FIELD_DOUBLE, loss_options.scale, 1e-6, 1e6),
+	FIELD("scale", FIELD_DOUBLE, loss_options.scale, 0, 1e6),
 	FIELD("margin", FIELD_DOUBLE, loss_options.margin, -10, 10),
 	FIELD("smoothing", FIELD_DOUBLE, loss_options.smoothing, 0, 0.99),
 	FIELD("lambda", FIELD_DOUBLE, loss_options.lambda, 0, 1e6),

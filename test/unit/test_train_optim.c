@@ -1,0 +1,179 @@
+/*
+ * test_train_optim.c
+ *	  Optimisers against worked numbers, the schedule, averages.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "training/optim/optim.h"
+
+/* Two steps on three parameters, worked out in double; state is float here, so the
+ * tolerance is that of float. */
+static const float p0[3] = {0.5f, -1.0f, 2.0f};
+static const float grad1[3] = {0.1f, -0.3f, 0.02f};
+static const float grad2[3] = {-0.2f, 0.1f, 0.05f};
+
+static void
+near(const float *p, const double *want)
+{
+	for (int i = 0; i < 3; i++)
+		if (fabs(p[i] - want[i]) > 3e-7 * fmax(1, fabs(want[i])))
+			fail_msg("value %d: %.9g, expected %.12g", i, p[i], want[i]);
+}
+
+static void
+test_sgd(void **state)
+{
+	static const double after1[3] = {0.4809525, -0.942905, 1.99601};
+	static const double after2[3] = {0.5107865595125, -0.937474924025, 1.98461937905};
+	float p[3];
+	float m[3] = {0};
+
+	(void) state;
+	memcpy(p, p0, sizeof(p));
+	optim_sgd(p, m, grad1, 3, 0.1, 0.9, 0.0005);
+	near(p, after1);
+	optim_sgd(p, m, grad2, 3, 0.1, 0.9, 0.0005);
+	near(p, after2);
+}
+
+static void
+test_adamw(void **state)
+{
+	static const double after1[3] = {0.48975000099999993, -0.9895000003333334,
+									 1.9890000049999976};
+	static const double after2[3] = {0.4931661610383489, -0.9850030647926415,
+									 1.9786084331094465};
+	OptimOptions o = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+	float p[3];
+	float m[3] = {0};
+	float v[3] = {0};
+
+	(void) state;
+	memcpy(p, p0, sizeof(p));
+	optim_adamw(p, m, v, grad1, 3, 0.01, &o, 0.05, 1);
+	near(p, after1);
+	optim_adamw(p, m, v, grad2, 3, 0.01, &o, 0.05, 2);
+	near(p, after2);
+}
+
+static NnGraph *
+small_net(void)
+{
+	static const float mean[3] = {0, 0, 0};
+	static const float std[3] = {1, 1, 1};
+	NnGraph *g = nn_graph_new();
+	int x = nn_input(g, 4, 4, mean, std);
+
+	x = nn_conv2d(g, x, "conv", 2, 3, 3, 1, 1, 1, true, NN_IDENTITY);
+	nn_batchnorm(g, x, "norm", 1e-5f);
+	return g;
+}
+
+static const float *
+one(const void *arg, int param)
+{
+	(void) param;
+	return arg;
+}
+
+/* Norms and biases are not decayed; batch-norm shifts learn faster; what is fixed
+ * stays. */
+static void
+test_rates(void **state)
+{
+	OptimOptions o = {.kind = OPTIM_SGD, .decay = 0.5};
+	float gradient[64];
+	TrainError err;
+	NnGraph *g = small_net();
+	NnParam *weight = &g->param[nn_graph_find_param(g, "conv.weight")];
+	NnParam *bias = &g->param[nn_graph_find_param(g, "conv.bias")];
+	NnParam *shift = &g->param[nn_graph_find_param(g, "norm.bias")];
+	NnParam *scale = &g->param[nn_graph_find_param(g, "norm.weight")];
+	NnParam *mean = &g->param[nn_graph_find_param(g, "norm.running_mean")];
+	Optim *optim;
+
+	(void) state;
+	for (int i = 0; i < 64; i++)
+		gradient[i] = 1;
+	weight->data[0] = bias->data[0] = shift->data[0] = 2;
+	scale->trainable = false;
+	optim = optim_new(g, &o, 64, &err);
+	assert_non_null(optim);
+	optim_step(optim, 0.25, one, gradient);
+	assert_true(weight->data[0] == 2 - 0.25f * (1 + 0.5f * 2));
+	assert_true(bias->data[0] == 2 - 0.25f);
+	assert_true(shift->data[0] == 2 - 64 * 0.25f);
+	assert_true(scale->data[0] == 1);
+	assert_true(mean->data[0] == 0);
+	assert_int_equal(optim->step, 1);
+	optim_free(optim);
+	nn_graph_free(g);
+}
+
+static void
+test_schedule(void **state)
+{
+	Schedule s = {0.2, 0.25, 0.07};
+
+	(void) state;
+	assert_true(schedule_rate(&s, 0, 1000) == 0.2);
+	assert_true(fabs(schedule_rate(&s, 125, 1000) - 0.6) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 250, 1000) - 1) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 625, 1000) - 0.535) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 1000, 1000) - 0.07) < 1e-12);
+	s.warm = 0;
+	assert_true(schedule_rate(&s, 0, 1000) == 1);
+}
+
+static void
+test_averages(void **state)
+{
+	NnGraph *g = small_net();
+	float *value = &g->param[nn_graph_find_param(g, "conv.bias")].data[0];
+	TrainError err;
+	Average a;
+
+	(void) state;
+	/* EMA: decay min(0.999, (1 + t) / (10 + t)) */
+	assert_true(average_init(&a, AVERAGE_EMA, g, &err));
+	*value = 1;
+	average_update(&a, g, 1, 100);
+	assert_true(*value == 1);
+	average_swap(&a, g);
+	value = &g->param[nn_graph_find_param(g, "conv.bias")].data[0];
+	assert_true(fabs(*value - (1 - 2.0 / 11)) < 1e-6);
+	average_swap(&a, g);
+	value = &g->param[nn_graph_find_param(g, "conv.bias")].data[0];
+	assert_true(*value == 1);
+	average_free(&a);
+
+	/* Lookahead: nothing but at every fifth step, then the network follows. */
+	*value = 0;
+	assert_true(average_init(&a, AVERAGE_LOOKAHEAD, g, &err));
+	*value = 1;
+	average_update(&a, g, 4, 10);
+	assert_true(*value == 1);
+	average_update(&a, g, 5, 10);
+	assert_true(fabs(*value - (1 - pow(0.95, 5) / 8)) < 1e-6);
+	average_free(&a);
+	nn_graph_free(g);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sgd),		 cmocka_unit_test(test_adamw),
+		cmocka_unit_test(test_rates),	 cmocka_unit_test(test_schedule),
+		cmocka_unit_test(test_averages),
+	};
+
+	return cmocka_run_group_tests_name("train optim", tests, NULL, NULL);
+}

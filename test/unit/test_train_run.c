@@ -1,0 +1,624 @@
+/*
+ * test_train_run.c
+ *	  Whole runs on small made-up pictures: gradients through a network, learning,
+ *	  determinism, checkpoints, export.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nn/device.h"
+#include "nn/model.h"
+#include "training/run/checkpoint.h"
+#include "training/run/codefile.h"
+#include "training/run/codes.h"
+#include "training/run/export.h"
+#include "training/run/judge.h"
+#include "training/run/trainer.h"
+
+static char folder[] = "/tmp/deephash-train-XXXXXX";
+
+/* n pictures of `classes` classes: a class is a pattern of stripes, under noise. */
+static Dataset *
+stripes(int n, int side, int classes, uint64_t seed)
+{
+	Dataset *ds = calloc(1, sizeof(*ds));
+	Rng rng;
+
+	rng_seed(&rng, seed, 1);
+	ds->n = n;
+	ds->width = ds->height = side;
+	ds->rgb = malloc((size_t) n * side * side * 3);
+	ds->nclasses = classes;
+	ds->label_words = 1;
+	ds->labels = calloc(n, sizeof(uint64_t));
+	ds->class_name = calloc(classes, sizeof(char *));
+	ds->source = calloc(n, sizeof(char *));
+	for (int c = 0; c < classes; c++)
+		ds->class_name[c] = strdup("stripes");
+	for (int i = 0; i < n; i++)
+	{
+		int class = i % classes;
+		double angle = M_PI * class / classes;
+		double phase = 2 * M_PI * rng_uniform(&rng);
+
+		ds->source[i] = strdup("made up");
+		ds->labels[i] = UINT64_C(1) << class;
+		for (int y = 0; y < side; y++)
+			for (int x = 0; x < side; x++)
+				for (int c = 0; c < 3; c++)
+				{
+					double v = sin(0.9 * (x * cos(angle) + y * sin(angle)) + phase);
+
+					ds->rgb[(((size_t) i * side + y) * side + x) * 3 + c] =
+						(uint8_t) (128 + 60 * v + 50 * (rng_uniform(&rng) - 0.5));
+				}
+	}
+	return ds;
+}
+
+static TrainOptions
+small_options(void)
+{
+	TrainOptions o;
+
+	train_options_default(&o);
+	strcpy(o.data, "folder:made-up");
+	strcpy(o.protocol, "none");
+	o.bits = 16;
+	o.size = 24;
+	o.channels[0] = 8;
+	o.channels[1] = o.channels[2] = 16;
+	o.epochs = 40;
+	o.batch = 32;
+	o.augment = (AugmentOptions){0};
+	return o;
+}
+
+static Trainer *
+start(const TrainOptions *o, const Dataset *ds, NnPool *pool)
+{
+	TrainError err;
+	Trainer *t = trainer_new(o, ds, pool, &err);
+
+	if (!t)
+		fail_msg("%s", err.text);
+	return t;
+}
+
+static void
+steps(Trainer *t, int64_t until)
+{
+	TrainError err;
+
+	while (t->step < until)
+		if (!trainer_step(t, &err))
+			fail_msg("%s", err.text);
+}
+
+/* ------------------------------------------------- gradients through a network */
+
+/*
+ * A network with a branch, every value with its own gradient: the tape's sums over
+ * slices, groups and segments against differences of the loss.
+ */
+static void
+test_tape_gradients(void **state)
+{
+	static const float mean[3] = {0.5f, 0.5f, 0.5f};
+	static const float std[3] = {0.25f, 0.25f, 0.25f};
+	NnGraph *g = nn_graph_new();
+	NnPool *pool = nn_pool_new(2);
+	Dataset *ds = stripes(19, 8, 3, 5);
+	TrainError err;
+	NnError trouble;
+	Rng rng;
+	Tape *tape;
+	float weight[19 * 6];
+	int x, y;
+
+	(void) state;
+	x = nn_input(g, 8, 8, mean, std);
+	x = nn_conv2d(g, x, "a", 5, 3, 3, 1, 1, 1, false, NN_IDENTITY);
+	x = nn_batchnorm(g, x, "an", 1e-5f);
+	x = nn_activation(g, x, NN_GELU);
+	y = nn_conv2d(g, x, "b", 5, 3, 3, 1, 1, 1, true, NN_IDENTITY);
+	y = nn_batchnorm(g, y, "bn", 1e-5f);
+	x = nn_add(g, x, y);
+	x = nn_conv2d(g, x, "c", 4, 3, 3, 2, 1, 1, true, NN_IDENTITY);
+	x = nn_activation(g, x, NN_SILU);
+	x = nn_global_avgpool(g, x);
+	x = nn_linear(g, x, "d", 6, false, NN_IDENTITY);
+	nn_batchnorm(g, x, "dn", 1e-3f);
+	if (!nn_graph_ok(g, &trouble))
+		fail_msg("%s", trouble.text);
+	rng_seed(&rng, 8, 1);
+	for (int p = 0; p < g->nparams; p++)
+		for (size_t i = 0; g->param[p].trainable && i < nn_shape_size(&g->param[p].shape);
+			 i++)
+			g->param[p].data[i] =
+				(float) (rng_uniform(&rng) - 0.5) + (g->param[p].shape.ndim == 1 ? 1 : 0);
+	for (int i = 0; i < 19 * 6; i++)
+		weight[i] = (float) (rng_uniform(&rng) - 0.5);
+	tape = tape_new(g, 19, pool, true, &err);
+	assert_non_null(tape);
+	tape_forward(tape, ds->rgb, 19, true, 0);
+	tape_backward(tape, weight);
+	for (int p = 0; p < g->nparams; p++)
+	{
+		size_t size = nn_shape_size(&g->param[p].shape);
+		const float *grad = tape_gradient(tape, p);
+
+		for (size_t i = 0; grad && i<size; i += size> 40 ? 7 : 1)
+		{
+			float keep = g->param[p].data[i];
+			double loss[2] = {0};
+			double numeric;
+
+			for (int side = 0; side < 2; side++)
+			{
+				const float *u;
+
+				g->param[p].data[i] = keep + (side ? -2e-3f : 2e-3f);
+				u = tape_forward(tape, ds->rgb, 19, true, 0);
+				for (int k = 0; k < 19 * 6; k++)
+					loss[side] += (double) weight[k] * u[k];
+			}
+			g->param[p].data[i] = keep;
+			numeric = (loss[0] - loss[1]) / 4e-3;
+			if (!(fabs(numeric - grad[i]) <= 1e-2 * fabs(numeric) + 5e-3))
+				fail_msg("%s[%zu]: analytic %g, numeric %g", g->param[p].name, i, grad[i],
+						 numeric);
+		}
+	}
+	tape_free(tape);
+	dataset_free(ds);
+	nn_pool_free(pool);
+	nn_graph_free(g);
+}
+
+/* ------------------------------------------------------------------- learning */
+
+static double
+training_map(Trainer *t, const Dataset *ds, NnPool *pool)
+{
+	TrainError err;
+	RetrievalMetrics m;
+	float *logits;
+	uint8_t *codes;
+	CodeSet set;
+
+	average_swap(&t->average, t->graph);
+	logits = codes_logits(t->graph, ds, pool, &err);
+	average_swap(&t->average, t->graph);
+	assert_non_null(logits);
+	codes = codes_pack(logits, NULL, ds->n, t->options.bits, &err);
+	set = codes_set(ds, codes, t->options.bits);
+	assert_true(metrics_retrieval(&set, &set, true, 0, NULL, 0, 1, &m, &err));
+	free(logits);
+	free(codes);
+	return m.map_all;
+}
+
+static void
+in_range_or_fail(const char *what, double v, double low, double high)
+{
+	if (!(v > low && v < high))
+		fail_msg("%s begins at %g, not between %g and %g", what, v, low, high);
+}
+
+/* 64 pictures by heart, with each loss; and where the loss begins. */
+static void
+test_overfit(void **state)
+{
+	Dataset *ds = stripes(64, 24, 4, 1);
+	NnPool *pool = nn_pool_new(2);
+
+	(void) state;
+	for (int i = 0; loss_at(i); i++)
+	{
+		TrainOptions o = small_options();
+		Trainer *t;
+		double first, map;
+
+		strcpy(o.loss, loss_at(i)->name);
+		o.loss_options = loss_at(i)->defaults;
+		o.loss_options.smoothing = 0;
+		o.epochs = 100;
+		t = start(&o, ds, pool);
+		steps(t, 1);
+		first = t->last_loss;
+		/* OrthoHash log C + s m (1 - 1/C) and the spread of cosines; CSQ log 2 */
+		if (strcmp(o.loss, "orthohash") == 0)
+			in_range_or_fail(o.loss, first, 1.5, 6);
+		if (strcmp(o.loss, "csq") == 0)
+			in_range_or_fail(o.loss, first, 0.6, 1.5);
+		steps(t, t->total_steps);
+		map = training_map(t, ds, pool);
+		if (!(map > 0.99 && t->last_loss < first))
+			fail_msg("%s: training mAP %.4f after %lld steps, loss %.4f to %.4f", o.loss,
+					 map, (long long) t->step, first, t->last_loss);
+		trainer_free(t);
+	}
+	nn_pool_free(pool);
+	dataset_free(ds);
+}
+
+/* ---------------------------------------------------------------- determinism */
+
+static void
+assert_same(const Trainer *a, const Trainer *b)
+{
+	assert_int_equal(a->step, b->step);
+	for (int p = 0; p < a->graph->nparams; p++)
+		assert_memory_equal(a->graph->param[p].data, b->graph->param[p].data,
+							nn_shape_size(&a->graph->param[p].shape) * sizeof(float));
+}
+
+/* Same seed, same bits, whatever the number of threads; another seed, others. */
+static void
+test_determinism(void **state)
+{
+	Dataset *ds = stripes(70, 24, 4, 2);
+	NnPool *two = nn_pool_new(2);
+	NnPool *three = nn_pool_new(3);
+	TrainOptions o = small_options();
+	Trainer *a, *b, *c;
+
+	(void) state;
+	o.augment = (AugmentOptions){.translate = 2, .flip = true, .cutout = 6};
+	a = start(&o, ds, two);
+	b = start(&o, ds, three);
+	c = start(&o, ds, NULL);
+	steps(a, 8);
+	steps(b, 8);
+	steps(c, 8);
+	assert_same(a, b);
+	assert_same(a, c);
+	trainer_free(c);
+	o.seed++;
+	c = start(&o, ds, two);
+	steps(c, 8);
+	assert_memory_not_equal(
+		a->graph->param[nn_graph_find_param(a->graph, "hash.weight")].data,
+		c->graph->param[nn_graph_find_param(c->graph, "hash.weight")].data,
+		16 * 16 * sizeof(float));
+	trainer_free(a);
+	trainer_free(b);
+	trainer_free(c);
+	nn_pool_free(two);
+	nn_pool_free(three);
+	dataset_free(ds);
+}
+
+/* ---------------------------------------------------------------- checkpoints */
+
+static const char *
+in_folder(const char *name)
+{
+	static char path[2][256];
+	static int turn;
+
+	turn = !turn;
+	snprintf(path[turn], sizeof(path[turn]), "%s/%s", folder, name);
+	return path[turn];
+}
+
+static void
+test_resume(void **state)
+{
+	Dataset *ds = stripes(70, 24, 4, 3);
+	NnPool *pool = nn_pool_new(2);
+	AverageKind averages[] = {AVERAGE_EMA, AVERAGE_LOOKAHEAD};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		TrainOptions o = small_options();
+		TrainOptions back;
+		TrainError err;
+		Trainer *whole, *part, *rest;
+
+		o.optim.kind = i ? OPTIM_SGD : OPTIM_ADAMW;
+		o.rate = i ? 0.4 : 0.01;
+		o.average = averages[i];
+		o.augment = (AugmentOptions){.translate = 2, .flip = true};
+		whole = start(&o, ds, pool);
+		steps(whole, 9);
+		part = start(&o, ds, pool);
+		steps(part, 4);
+		if (!checkpoint_write(in_folder("run"), part, &err))
+			fail_msg("%s", err.text);
+		trainer_free(part);
+		assert_true(checkpoint_options(in_folder("run"), &back, &err));
+		assert_int_equal(back.bits, o.bits);
+		assert_int_equal(back.optim.kind, o.optim.kind);
+		assert_true(back.rate == o.rate);
+		rest = start(&back, ds, pool);
+		if (!checkpoint_read(in_folder("run"), rest, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(rest->step, 4);
+		steps(rest, 9);
+		assert_same(whole, rest);
+		trainer_free(whole);
+		trainer_free(rest);
+	}
+	nn_pool_free(pool);
+	dataset_free(ds);
+}
+
+static long
+slurp(const char *path, uint8_t **data)
+{
+	FILE *f = fopen(path, "rb");
+	long n;
+
+	fseek(f, 0, SEEK_END);
+	n = ftell(f);
+	rewind(f);
+	*data = malloc(n);
+	assert_int_equal(fread(*data, 1, n, f), n);
+	fclose(f);
+	return n;
+}
+
+static void
+spill(const char *path, const uint8_t *data, long n)
+{
+	FILE *f = fopen(path, "wb");
+
+	assert_int_equal(fwrite(data, 1, n, f), n);
+	fclose(f);
+}
+
+/* Damage anywhere, a cut anywhere, other data, other networks: refused, t untouched. */
+static void
+test_checkpoint_refusals(void **state)
+{
+	Dataset *ds = stripes(70, 24, 4, 3);
+	Dataset *other = stripes(70, 24, 4, 4);
+	TrainOptions o = small_options();
+	Trainer *t = start(&o, ds, NULL);
+	Trainer *same = start(&o, ds, NULL);
+	Trainer *elsewhere = start(&o, other, NULL);
+	Trainer *wider;
+	TrainError err;
+	uint8_t *data;
+	long n;
+	Rng rng;
+
+	(void) state;
+	assert_true(checkpoint_write(in_folder("good"), t, &err));
+	n = slurp(in_folder("good"), &data);
+	rng_seed(&rng, 1, 1);
+	for (int i = 0; i < 60; i++)
+	{
+		long at = i < 20 ? i * 9 : (long) rng_below(&rng, (uint32_t) n);
+
+		data[at] ^= 0x10;
+		spill(in_folder("bad"), data, n);
+		data[at] ^= 0x10;
+		assert_false(checkpoint_read(in_folder("bad"), same, &err));
+		spill(in_folder("bad"), data, at);
+		assert_false(checkpoint_read(in_folder("bad"), same, &err));
+	}
+	free(data);
+	assert_same(t, same);
+	assert_false(checkpoint_read(in_folder("good"), elsewhere, &err));
+	assert_non_null(strstr(err.text, "other pictures"));
+	o.channels[1] = 24;
+	wider = start(&o, ds, NULL);
+	assert_false(checkpoint_read(in_folder("good"), wider, &err));
+	assert_non_null(strstr(err.text, "another network"));
+	assert_false(checkpoint_read(in_folder("missing"), same, &err));
+	assert_false(checkpoint_read("/dev/null", same, &err));
+	assert_false(checkpoint_write("/nonexistent/folder/x", t, &err));
+	trainer_free(t);
+	trainer_free(same);
+	trainer_free(elsewhere);
+	trainer_free(wider);
+	dataset_free(ds);
+	dataset_free(other);
+}
+
+/* A disk that is full: a clear error, nothing left behind, the old file intact. */
+static void
+test_disk_full(void **state)
+{
+	Dataset *ds = stripes(70, 24, 4, 3);
+	TrainOptions o = small_options();
+	Trainer *t = start(&o, ds, NULL);
+	TrainError err;
+	char link[300];
+
+	(void) state;
+	if (access("/dev/full", W_OK) != 0)
+		skip();
+	/* The temporary name leads to the full device. */
+	snprintf(link, sizeof(link), "%s/full.tmp", folder);
+	assert_int_equal(symlink("/dev/full", link), 0);
+	assert_false(checkpoint_write(in_folder("full"), t, &err));
+	assert_non_null(strstr(err.text, "No space left"));
+	assert_int_not_equal(access(in_folder("full"), F_OK), 0);
+	unlink(link);
+	trainer_free(t);
+	dataset_free(ds);
+}
+
+/* A rate far too high: the run stops and says where. */
+static void
+test_not_finite(void **state)
+{
+	Dataset *ds = stripes(70, 24, 4, 3);
+	TrainOptions o = small_options();
+	TrainError err = {""};
+	Trainer *t;
+	bool ok = true;
+
+	(void) state;
+	o.rate = 1e6;
+	o.optim.decay = 10;
+	t = start(&o, ds, NULL);
+	while (ok && t->step < t->total_steps)
+		ok = trainer_step(t, &err);
+	assert_false(ok);
+	assert_non_null(strstr(err.text, "is not a finite number"));
+	assert_non_null(strstr(err.text, "step "));
+	trainer_free(t);
+	dataset_free(ds);
+}
+
+/* --------------------------------------------------------------------- export */
+
+/* Codes of the exported model and of the training network differ only where a logit is
+ * within 1e-5 of the threshold. */
+static void
+test_export(void **state)
+{
+	Dataset *ds = stripes(700, 24, 4, 6);
+	NnPool *pool = nn_pool_new(2);
+	TrainOptions o = small_options();
+	Trainer *t;
+	TrainError err;
+	NnError trouble;
+	NnGraph *folded;
+	NnModel *model;
+	float *a, *b;
+	int close = 0;
+
+	(void) state;
+	o.epochs = 1;
+	o.bits = 37;
+	t = start(&o, ds, pool);
+	steps(t, t->total_steps);
+	folded = export_graph(t, &err);
+	if (!folded)
+		fail_msg("%s", err.text);
+	for (int i = 0; i < folded->nnodes; i++)
+		assert_int_not_equal(folded->node[i].kind, NN_BATCHNORM);
+	if (!export_model(in_folder("model"), t, folded, "{\"map_all\": 0.5}", &err))
+		fail_msg("%s", err.text);
+	nn_graph_free(folded);
+	model = nn_model_open(in_folder("model"), &trouble);
+	if (!model)
+		fail_msg("%s", trouble.text);
+	assert_int_equal(model->info.bits, 37);
+	assert_string_equal(model->info.architecture, "speednet-8-16-16");
+	assert_non_null(strstr(model->info.provenance, "orthohash"));
+	assert_non_null(strstr(model->info.metrics, "map_all"));
+	average_swap(&t->average, t->graph);
+	a = codes_logits(t->graph, ds, pool, &err);
+	average_swap(&t->average, t->graph);
+	b = codes_device_logits(&model->graph, ds, 2, &err);
+	assert_non_null(a);
+	assert_non_null(b);
+	for (int i = 0; i < ds->n * 37; i++)
+	{
+		if (fabsf(a[i]) < 1e-5f)
+			close++;
+		else if ((a[i] > 0) != (b[i] > 0))
+			fail_msg("picture %d bit %d: %g in training, %g in the model", i / 37, i % 37,
+					 a[i], b[i]);
+	}
+	print_message("%d of %d logits lie within 1e-5 of the threshold\n", close,
+				  ds->n * 37);
+	free(a);
+	free(b);
+	nn_model_close(model);
+	trainer_free(t);
+	nn_pool_free(pool);
+	dataset_free(ds);
+}
+
+/* ---------------------------------------------------------------- code files */
+
+static void
+test_codefile(void **state)
+{
+	static const char *const good[] = {"a3f0", "b'0101101'", "7", "x'0b'"};
+	static const int lengths[] = {16, 7, 4, 8};
+	static const char *const bad[] = {"", "g0", "b'012'", "b'01", "0x12", " 12"};
+	uint8_t code[512];
+	char text[64];
+	int bits;
+	TrainError err;
+	CodeSet q, d;
+	FILE *f;
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+	{
+		assert_true(codefile_parse(good[i], code, &bits));
+		assert_int_equal(bits, lengths[i]);
+		codefile_format(code, bits, text, sizeof(text));
+		assert_string_equal(text, i == 3 ? "0b" : good[i]);
+	}
+	for (int i = 0; i < 6; i++)
+		assert_false(codefile_parse(bad[i], code, &bits));
+	f = fopen(in_folder("q.tsv"), "w");
+	fputs("one\tf0\tcat\ntwo\t0f\tdog,cat\r\n", f);
+	fclose(f);
+	f = fopen(in_folder("d.tsv"), "w");
+	fputs("x\tf1\tdog\n\ny\tf0\tcat\nz\t00\t\n", f);
+	fclose(f);
+	if (!codefile_read_pair(in_folder("q.tsv"), in_folder("d.tsv"), &q, &d, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(q.n, 2);
+	assert_int_equal(d.n, 3);
+	assert_int_equal(q.bits, 8);
+	assert_int_equal(q.codes[1], 0x0f);
+	assert_true(q.labels[0] == 1 && q.labels[1] == 3);
+	assert_true(d.labels[0] == 2 && d.labels[1] == 1 && d.labels[2] == 0);
+	codefile_free(&q);
+	codefile_free(&d);
+	f = fopen(in_folder("d.tsv"), "w");
+	fputs("x\tf1\tdog\ny\tf01\tcat\n", f);
+	fclose(f);
+	assert_false(
+		codefile_read_pair(in_folder("q.tsv"), in_folder("d.tsv"), &q, &d, &err));
+	assert_non_null(strstr(err.text, "line 2"));
+}
+
+static int
+make_folder(void **state)
+{
+	(void) state;
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int
+remove_folder(void **state)
+{
+	char command[300];
+
+	(void) state;
+	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+	return system(command);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tape_gradients),
+		cmocka_unit_test(test_overfit),
+		cmocka_unit_test(test_determinism),
+		cmocka_unit_test(test_resume),
+		cmocka_unit_test(test_checkpoint_refusals),
+		cmocka_unit_test(test_disk_full),
+		cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_export),
+		cmocka_unit_test(test_codefile),
+	};
+
+	return cmocka_run_group_tests_name("train run", tests, make_folder, remove_folder);
+}
