@@ -39,6 +39,11 @@ SELECT deephash_encode('hello', 'nothing');
 \set VERBOSITY default
 -- a file that breaks off
 SELECT deephash_encode(decode(:'half', 'base64'));
+-- a bulk load need not stop at a bad one
+SET deephash.bad_image = warning;
+SELECT deephash_encode('hello') IS NULL AS no_code, deephash_embed('hello') IS NULL AS no_logits;
+SELECT deephash_encode('hello', 'nothing');
+RESET deephash.bad_image;
 
 -- the planner evaluates it once
 CREATE TABLE code (id int, c hashcode(64));
@@ -46,6 +51,20 @@ INSERT INTO code SELECT i, lpad(to_hex(i), 16, '0')::hashcode FROM generate_seri
 SELECT images AS before FROM deephash_service \gset
 SELECT count(*) FROM (SELECT c <~> deephash_encode(decode(:'red', 'base64'), 'm64') AS d FROM code ORDER BY d) s;
 SELECT images - :before AS encoded FROM deephash_service;
+-- and an index serves it
+CREATE INDEX ON code USING mih (c);
+PREPARE nearest(bytea) AS SELECT id FROM code ORDER BY c <~> deephash_encode($1, 'm64') LIMIT 3;
+SET enable_seqscan = off;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE nearest('');
+SELECT images AS before FROM deephash_service \gset
+CREATE TEMP TABLE by_index AS EXECUTE nearest(decode(:'red', 'base64'));
+SELECT images - :before AS encoded FROM deephash_service;
+SELECT array_agg(d ORDER BY d) = (SELECT array_agg(d) FROM (SELECT c <~> deephash_encode(decode(:'red', 'base64'), 'm64') AS d
+  FROM code ORDER BY d LIMIT 3) s) AS nearest
+FROM (SELECT c <~> deephash_encode(decode(:'red', 'base64'), 'm64') AS d FROM code JOIN by_index USING (id)) s;
+RESET enable_seqscan;
+RESET plan_cache_mode;
 
 -- the trigger
 CREATE TABLE photo (id int, jpeg bytea, code hashcode(64));
@@ -70,6 +89,10 @@ SELECT id, code = deephash_encode(jpeg, 'm64') AS right FROM photo WHERE jpeg IS
 INSERT INTO photo (id, jpeg) VALUES (4, decode(:'red', 'base64')), (5, 'no image');
 SELECT count(*) FROM photo;
 UPDATE photo SET jpeg = decode(:'png', 'base64');
+SET deephash.bad_image = warning;
+INSERT INTO photo (id, jpeg) VALUES (4, decode(:'red', 'base64')), (5, 'no image');
+SELECT id, code IS NULL AS no_code FROM photo WHERE id < 10 ORDER BY id;
+RESET deephash.bad_image;
 
 -- default model, plain column, large values out of line, domains
 CREATE DOMAIN jpeg AS bytea;

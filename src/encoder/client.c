@@ -340,8 +340,8 @@ encoder_ping(void)
 
 /* ---------------------------------------------------------------------- errors */
 
-void
-encoder_raise(const char *wanted, const EncoderReply *reply)
+static int
+sqlstate_of(DeephashStatus status)
 {
 	static const int code[DEEPHASH_STATUS_COUNT] = {
 		[DEEPHASH_NO_MODEL] = ERRCODE_UNDEFINED_FILE,
@@ -354,22 +354,38 @@ encoder_raise(const char *wanted, const EncoderReply *reply)
 		[DEEPHASH_BAD_REQUEST] = ERRCODE_PROTOCOL_VIOLATION,
 	};
 
-	Assert(reply->status != DEEPHASH_OK);
-	ereport(ERROR,
-			(errcode(code[reply->status]), errmsg("%s: %s", wanted, reply->payload)));
+	return code[status];
 }
 
 void
+encoder_raise(const char *wanted, const EncoderReply *reply)
+{
+	Assert(reply->status != DEEPHASH_OK);
+	ereport(ERROR, (errcode(sqlstate_of(reply->status)),
+					errmsg("%s: %s", wanted, reply->payload)));
+	pg_unreachable();
+}
+
+/* The image is at fault: an ERROR, or a WARNING and false, as the setting says. */
+static bool
+refuse_image(DeephashStatus status, const char *reason)
+{
+	ereport(encoder_bad_image == BAD_IMAGE_WARNING ? WARNING : ERROR,
+			(errcode(sqlstate_of(status)), errmsg("cannot encode image: %s", reason)));
+	return false;
+}
+
+bool
 encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
 			   EncoderReply *reply)
 {
 	const size_t size = VARSIZE_ANY_EXHDR(image);
 
 	if (size > (size_t) encoder_max_image_size * 1024)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("cannot encode image: it has %zu bytes, more than "
-							   "deephash.max_image_size (%d kB)",
-							   size, encoder_max_image_size)));
+		return refuse_image(
+			DEEPHASH_TOO_LARGE,
+			psprintf("it has %zu bytes, more than deephash.max_image_size (%d kB)", size,
+					 encoder_max_image_size));
 	/* The second time for a cached file that vanished or was not there yet. */
 	for (int attempt = 0;; attempt++)
 	{
@@ -380,7 +396,7 @@ encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
 		model_fill_cache(model);
 	}
 	if (reply->status == DEEPHASH_BAD_IMAGE)
-		encoder_raise("cannot encode image", reply);
+		return refuse_image(reply->status, reply->payload);
 	if (reply->status != DEEPHASH_OK)
 		encoder_raise(
 			psprintf("cannot encode image with model \"%s\"", NameStr(model->name)),
@@ -394,4 +410,5 @@ encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
 				 errmsg("deephash-encoder answered with %d bits in %zu bytes, but model "
 						"\"%s\" has %d bits",
 						reply->bits, reply->length, NameStr(model->name), model->bits)));
+	return true;
 }

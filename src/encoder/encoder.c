@@ -12,7 +12,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 
 #include "deephash.h"
 #include "hashcode/hashcode.h"
@@ -32,11 +31,17 @@ int encoder_device_memory;
 int encoder_max_image_size;
 int encoder_max_image_pixels;
 bool encoder_sandbox;
+int encoder_bad_image;
 
 /* ------------------------------------------------------------------ settings */
 
 static const struct config_enum_entry device_options[] = {
 	{"auto", 0, false}, {"cuda", 1, false}, {"cpu", 2, false}, {NULL, 0, false}};
+
+static const struct config_enum_entry bad_image_options[] = {
+	{"error", BAD_IMAGE_ERROR, false},
+	{"warning", BAD_IMAGE_WARNING, false},
+	{NULL, 0, false}};
 
 const char *
 encoder_device_name(void)
@@ -68,6 +73,10 @@ define_settings(void)
 							"Longest time to wait for the encoder's answer.",
 							"Zero turns the limit off.", &encoder_timeout, 60000, 0,
 							INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomEnumVariable("deephash.bad_image", "What an image gives that is refused.",
+							 "error, or warning: a warning and NULL.", &encoder_bad_image,
+							 BAD_IMAGE_ERROR, bad_image_options, PGC_USERSET, 0, NULL,
+							 NULL, NULL);
 	DefineCustomIntVariable("deephash.encoder_threads",
 							"Threads that decode images, and threads of the CPU device.",
 							"Zero means one per CPU.", &encoder_threads, 0, 0, 256,
@@ -108,54 +117,13 @@ encoder_init(void)
 
 /* ----------------------------------------------------------------- functions */
 
-/*
- * The last answer of one place in a query.  In a sequential scan the planner's
- * "stable" means once per row, and a forward pass per row is not what anybody
- * who writes ORDER BY code <~> deephash_encode($1) expects.
- */
-typedef struct LastEncoded
-{
-	MemoryContext context; /* holds image and reply; NULL: nothing yet */
-	uint8 model[DEEPHASH_SHA256_BYTES];
-	bytea *image;
-	EncoderReply reply;
-} LastEncoded;
-
-static bool
-is_last(const LastEncoded *last, const ModelEntry *model, const bytea *image)
-{
-	return last->image != NULL &&
-		   memcmp(last->model, model->sha256, DEEPHASH_SHA256_BYTES) == 0 &&
-		   VARSIZE_ANY_EXHDR(last->image) == VARSIZE_ANY_EXHDR(image) &&
-		   memcmp(VARDATA_ANY(last->image), VARDATA_ANY(image),
-				  VARSIZE_ANY_EXHDR(image)) == 0;
-}
-
-static void
-remember(LastEncoded *last, const ModelEntry *model, const bytea *image,
-		 const EncoderReply *reply)
-{
-	MemoryContext old;
-
-	last->image = NULL;
-	MemoryContextReset(last->context);
-	old = MemoryContextSwitchTo(last->context);
-	last->reply = *reply;
-	last->reply.payload = palloc(reply->length);
-	memcpy(last->reply.payload, reply->payload, reply->length);
-	memcpy(last->model, model->sha256, DEEPHASH_SHA256_BYTES);
-	last->image = (bytea *) palloc(VARSIZE_ANY(image));
-	memcpy(last->image, image, VARSIZE_ANY(image));
-	MemoryContextSwitchTo(old);
-}
-
-/* Arguments (image, model): the reply, or NULL for a NULL image. */
+/* Arguments (image, model): the reply, or NULL for a NULL image (or a bad one). */
 static const EncoderReply *
 encode_arguments(FunctionCallInfo fcinfo, uint32 flags)
 {
-	LastEncoded *last = fcinfo->flinfo->fn_extra;
-	ModelEntry model;
+	const EncoderReply *known;
 	EncoderReply reply;
+	ModelEntry model;
 	bytea *image;
 
 	if (PG_ARGISNULL(0))
@@ -163,19 +131,12 @@ encode_arguments(FunctionCallInfo fcinfo, uint32 flags)
 	model_find(model_schema(fcinfo),
 			   PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)), &model);
 	image = PG_GETARG_BYTEA_PP(0);
-	if (last == NULL)
-	{
-		last = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(*last));
-		last->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "deephash_encode",
-											  ALLOCSET_SMALL_SIZES);
-		fcinfo->flinfo->fn_extra = last;
-	}
-	if (!is_last(last, &model, image))
-	{
-		encoder_encode(&model, image, flags, &reply);
-		remember(last, &model, image, &reply);
-	}
-	return &last->reply;
+	known = recent_find(&model, image, flags);
+	if (known)
+		return known;
+	if (!encoder_encode(&model, image, flags, &reply))
+		return NULL;
+	return recent_add(&model, image, flags, &reply);
 }
 
 /* deephash_encode(image bytea, model text) returns hashcode */

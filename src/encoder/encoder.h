@@ -5,6 +5,7 @@
  *	encoder.c     settings; deephash_encode, deephash_embed, status, ping
  *	trigger.c     deephash_encode_trigger
  *	client.c      a session's conversation with the engine
+ *	recent.c      the last answers of a statement
  *	rundir.c      the folder of the socket, the state file, the supervisor's lock
  *	supervisor.c  the background worker that keeps the engine alive
  *	spawn.c       the engine as a child process
@@ -30,6 +31,13 @@ extern int encoder_device_memory;  /* MB */
 extern int encoder_max_image_size; /* kB */
 extern int encoder_max_image_pixels;
 extern bool encoder_sandbox;
+extern int encoder_bad_image; /* BadImage */
+
+typedef enum BadImage
+{
+	BAD_IMAGE_ERROR,
+	BAD_IMAGE_WARNING
+} BadImage;
 
 extern const char *encoder_device_name(void);
 
@@ -60,10 +68,20 @@ extern _Noreturn void encoder_raise(const char *wanted, const EncoderReply *repl
 
 /*
  * The code (and logits, with DEEPHASH_WANT_LOGITS) of one image by a model of the
- * catalogue.  Raises an ERROR for anything but success.
+ * catalogue.  Raises an ERROR for anything but success; where deephash.bad_image
+ * says so, an image that is refused gives a WARNING and false.
  */
-extern void encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
+extern bool encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
 						   EncoderReply *reply);
+
+/* ---------------------------------------------------------------- recent.c */
+
+/* What the current statement has asked before, or NULL. */
+extern const EncoderReply *recent_find(const ModelEntry *model, const bytea *image,
+									   uint32 flags);
+/* Keeps a copy, which it returns. */
+extern const EncoderReply *recent_add(const ModelEntry *model, const bytea *image,
+									  uint32 flags, const EncoderReply *reply);
 
 /* ---------------------------------------------------------------- rundir.c */
 

@@ -171,10 +171,13 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 		model_find(schema, trigger->tg_trigger->tgnargs == 3 ? argument[2] : NULL,
 				   &model);
 		check_length(table, code_column, &model);
-		encoder_encode(&model, DatumGetByteaPP(image), 0, &reply);
-		made = hashcode_make(reply.bits);
-		memcpy(made->bits, reply.payload, hamming_bytes(reply.bits));
-		code = PointerGetDatum(made);
+		isnull = !encoder_encode(&model, DatumGetByteaPP(image), 0, &reply);
+		if (!isnull)
+		{
+			made = hashcode_make(reply.bits);
+			memcpy(made->bits, reply.payload, hamming_bytes(reply.bits));
+			code = PointerGetDatum(made);
+		}
 	}
 	/* A domain's constraints hold for what triggers write, too. */
 	column_type = SPI_gettypeid(RelationGetDescr(table), code_column);
