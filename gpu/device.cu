@@ -321,7 +321,8 @@ prepare(NnNet *net, NnError *err)
 		if (!load_params(net, step, err))
 			return false;
 	}
-	return true;
+	/* copies may still be on their way, and our stream does not wait for them */
+	return cuda_ok(cudaDeviceSynchronize(), err, "copying weights");
 }
 
 static void
