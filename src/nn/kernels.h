@@ -43,6 +43,9 @@ typedef struct NnKernels
 	void (*maximum)(const float *x, float *y, int n);
 	/* y += x * w: one tap of a depthwise convolution or an average */
 	void (*multiply_add)(const float *x, const float *w, float *y, int n);
+	/* y[rows][outputs] = x[rows][n] w[outputs][n]^T; each value the same sum always */
+	void (*dot_products)(const float *x, const float *w, float *y, int rows, int n,
+						 int outputs);
 } NnKernels;
 
 extern const NnKernels nn_kernels_portable;

@@ -6,9 +6,7 @@
  *	- stride 1 and one group: directly, without a matrix (conv_direct.c), picture by
  *	  picture; on AVX-512 one thread of it outruns two of the next;
  *	- one input and one output channel a group (depthwise): taps times rows;
- *	- everything else: im2col in tiles that stay in cache, then SGEMM.  Tiles are
- *	  counted over all pictures of the batch, so that one large picture feeds all
- *	  threads too.
+ *	- everything else: im2col in tiles that stay in cache, then SGEMM.
  */
 #include <cblas.h>
 #include <string.h>
@@ -184,48 +182,34 @@ typedef struct Job
 	float *tiles;		 /* one per thread */
 	size_t tile_floats;
 	int tile_rows;
-	int64_t rows; /* output positions of the whole batch */
+	int tiles_each; /* tiles of one picture */
 } Job;
 
-/* Fill a tile from the pictures that it crosses. */
-static void
-lower_rows(const Job *job, int group, int64_t row, int rows, float *matrix)
-{
-	const NnConv *c = &job->conv;
-	int area = c->out_height * c->out_width;
-	size_t picture = (size_t) c->height * c->width * c->channels;
-
-	while (rows > 0)
-	{
-		int first = (int) (row % area);
-		int now = rows < area - first ? rows : area - first;
-
-		nn_im2col(c, job->call->in[0] + (size_t) (row / area) * picture, group, first,
-				  now, matrix);
-		matrix += (size_t) now * c->depth;
-		row += now;
-		rows -= now;
-	}
-}
-
+/*
+ * Items are tiles, counted over the batch.  No tile crosses from one picture to the
+ * next: SGEMM rounds differently with the number of rows, and a picture's values
+ * must not depend on its neighbours in the batch.
+ */
 static void
 gemm_tiles(void *arg, int begin, int end, int thread)
 {
 	const Job *job = arg;
 	const NnConv *c = &job->conv;
 	const NnCall *call = job->call;
-	for (int tile = begin; tile < end; tile++)
+	int area = c->out_height * c->out_width;
+	size_t picture = (size_t) c->height * c->width * c->channels;
+	float *matrix = job->tiles + (size_t) thread * job->tile_floats;
+
+	for (int item = begin; item < end; item++)
 	{
-		int64_t row = (int64_t) tile * job->tile_rows;
-		int rows =
-			row + job->tile_rows > job->rows ? (int) (job->rows - row) : job->tile_rows;
-		float *out = call->out + row * c->outputs;
+		size_t n = (size_t) (item / job->tiles_each);
+		int row = item % job->tiles_each * job->tile_rows;
+		int rows = area - row < job->tile_rows ? area - row : job->tile_rows;
+		float *out = call->out + (n * area + row) * c->outputs;
 
 		for (int group = 0; group < c->groups; group++)
 		{
-			float *matrix = job->tiles + (size_t) thread * job->tile_floats;
-
-			lower_rows(job, group, row, rows, matrix);
+			nn_im2col(c, call->in[0] + n * picture, group, row, rows, matrix);
 			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, c->group_out,
 						c->depth, 1.0f, matrix, c->depth,
 						job->weight + (size_t) group * c->group_out * c->depth, c->depth,
@@ -367,8 +351,8 @@ nn_conv2d_forward(const NnCall *call)
 	else
 	{
 		job.tile_rows = nn_conv_tile_rows(c);
-		job.rows = (int64_t) call->n * c->out_height * c->out_width;
-		nn_parallel(call->pool, (int) ((job.rows + job.tile_rows - 1) / job.tile_rows),
-					gemm_tiles, &job);
+		job.tiles_each =
+			(c->out_height * c->out_width + job.tile_rows - 1) / job.tile_rows;
+		nn_parallel(call->pool, call->n * job.tiles_each, gemm_tiles, &job);
 	}
 }

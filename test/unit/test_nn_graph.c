@@ -209,6 +209,47 @@ test_token_network(void **state)
 	nn_graph_free(g);
 }
 
+/* A picture's values, and so its code, do not depend on batch or threads. */
+static void
+test_batch_changes_nothing(void **state)
+{
+	uint64_t s = 12;
+	NnGraph *g[2] = {image_network(true), token_network()};
+	NnError err;
+
+	(void) state;
+	for (int k = 0; k < 2; k++)
+	{
+		size_t size = nn_shape_size(&nn_graph_output(g[k])->shape);
+		size_t picture = nn_shape_size(&g[k]->node[0].shape);
+		uint8_t *images = random_pictures(g[k], 7, &s);
+		float *alone = malloc(7 * size * sizeof(float));
+		float *together = malloc(7 * size * sizeof(float));
+		NnNet *net;
+
+		test_fill_params(g[k], &s);
+		net = nn_cpu_device.load(g[k], 1, 1, &err);
+		for (size_t i = 0; i < 7; i++)
+			assert_true(
+				nn_cpu_device.run(net, images + i * picture, 1, alone + i * size, &err));
+		nn_cpu_device.unload(net);
+		for (int threads = 1; threads <= 3; threads++)
+		{
+			net = nn_cpu_device.load(g[k], 7, threads, &err);
+			for (int n = 1; n <= 7; n++)
+			{
+				assert_true(nn_cpu_device.run(net, images, n, together, &err));
+				assert_memory_equal(alone, together, (size_t) n * size * sizeof(float));
+			}
+			nn_cpu_device.unload(net);
+		}
+		free(images);
+		free(alone);
+		free(together);
+		nn_graph_free(g[k]);
+	}
+}
+
 static int
 count_kind(const NnGraph *g, NnOpKind kind)
 {
@@ -512,6 +553,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_image_network),
 		cmocka_unit_test(test_token_network),
+		cmocka_unit_test(test_batch_changes_nothing),
 		cmocka_unit_test(test_fold),
 		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_plan),
