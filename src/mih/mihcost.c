@@ -21,6 +21,7 @@
 #include "utils/spccache.h"
 
 #define KERNEL_COST 0.02 /* comparing one packed code, in units of cpu_operator_cost */
+#define PAGE_COST 20	 /* finding a page in the cache, in the same units */
 #define WALK_REPEAT 1.5	 /* steps of a walk look again at pages of earlier steps */
 #define NEVER_COST 1.0e100
 
@@ -108,12 +109,11 @@ table_pages(double npages, int budget)
 	return budget >= bits ? npages : Min(sum, npages);
 }
 
-/* Pages that a scan to this radius reads; *walked says whether it is a walk. */
+/* Pages that a walk to this radius reads. */
 static double
-scan_pages(const Shape *shape, int radius, bool *walked)
+walk_pages(const Shape *shape, int radius)
 {
 	double pages = 0;
-	double lists = 0;
 
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 	{
@@ -125,10 +125,18 @@ scan_pages(const Shape *shape, int radius, bool *walked)
 						 table_pages(part->npages,
 									 radius < j ? -1 : (radius - j) / part->ntables);
 		else if (part->kind != MIH_PART_UNUSED && part->kind != MIH_PART_DEAD)
-			lists += part->npages;
+			pages += part->npages;
 	}
-	*walked = pages + lists < shape->pass_pages;
-	return *walked ? pages + lists : shape->pass_pages;
+	return pages;
+}
+
+/* Price of comparing the codes on so many pages. */
+static double
+probe_cost(const Shape *shape, double pages)
+{
+	return pages * PAGE_COST * cpu_operator_cost + pages / Max(shape->pass_pages, 1) *
+													   shape->entries * KERNEL_COST *
+													   cpu_operator_cost;
 }
 
 /* The smallest constant radius among the index conditions, or -1. */
@@ -195,8 +203,8 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 	Shape shape;
 	double random_cost, seq_cost;
 	double matching, wanted, visited;
-	double base;
-	bool walked;
+	double walk, pass;
+	double loops = Max(loop_count, 1); /* pages stay cached from one to the next */
 	int radius;
 
 	genericcostestimate(root, path, loop_count, &generic);
@@ -230,26 +238,19 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 	}
 	else if (radius < 0)
 		radius = path->indexclauses ? radius_for(&shape, matching) : shape.meta.nbits;
-	visited = scan_pages(&shape, radius, &walked);
+	visited = walk_pages(&shape, radius);
+	walk = visited * random_cost / loops + probe_cost(&shape, visited);
+	pass = shape.pass_pages * seq_cost / loops + probe_cost(&shape, shape.pass_pages);
+	if (visited > shape.pass_pages)
+		visited = shape.pass_pages;
 
-	/* Metapage, and root and directory of each part. */
-	base = (1 + 2 * shape.parts) * random_cost / Max(loop_count, 1);
-	/* Pages stay cached from one loop to the next. */
-	*startup = base + visited * (walked ? random_cost : seq_cost) / Max(loop_count, 1) +
-			   visited / Max(shape.pass_pages, 1) * shape.entries * KERNEL_COST *
-				   cpu_operator_cost +
-			   visited * cpu_operator_cost * 20;
+	/* Metapage, and root and directory of each part, then the cheaper way. */
+	*startup = (1 + 2 * shape.parts) * random_cost / loops + Min(walk, pass);
 	*total = *startup + matching * cpu_index_tuple_cost;
 	if (path->indexorderbys != NIL)
-	{
-		bool ignored;
-		double all = scan_pages(&shape, shape.meta.nbits, &ignored);
-
 		/* All rows: passes over everything, and sorting what they find. */
-		*total += refills(matching) * (all * seq_cost / Max(loop_count, 1) +
-									   shape.entries * KERNEL_COST * cpu_operator_cost) +
+		*total += refills(matching) * pass +
 				  matching * 2 * cpu_operator_cost * log2(Max(matching, 2));
-	}
 	*selectivity = generic.indexSelectivity;
 	*correlation = 0;
 	*pages = visited;
