@@ -90,12 +90,28 @@ my (undef, $err) = finish_query($query);
 like($err, qr/terminating connection due to administrator command/, 'the server stops all the same');
 ok(wait_until(sub { !engines($server) }, 10), '... and the stopped engine goes');
 
+unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server processes/, 'nothing of this restarted the server');
+
+# A server that restarts its sessions because one of them crashed.
+$server->append_conf('postgresql.conf', 'restart_after_crash = on');
+$server->start;
+$pid = engine_pid($server);
+my $victim = start_session($server);
+kill 'KILL', talk($victim, 'SELECT pg_backend_pid();');
+ok(wait_until(sub { !kill 0, $pid }, 20), 'a crash of a session takes the engine along');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT 1'))[0] == 0 }, 30), 'the server comes back');
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, '... with an engine');
+is(scalar engines($server), 1, '... and one only');
+eval { end_session($victim) };
+my $crash_log_end = -s $server->logfile;
+$server->stop;
+
 # ------------------------------------------------------------------ no free slot
 $server->append_conf('postgresql.conf', "shared_preload_libraries = ''\nmax_worker_processes = 0\nmax_parallel_workers = 0");
 $server->start;
 like(error_of("SELECT deephash_encode($red)"), qr/no background worker slot is free.*HINT:  Raise max_worker_processes, or add deephash to shared_preload_libraries/s, 'no free slot: what to do');
 $server->stop;
-unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server processes/, 'the log is clean');
+unlike(server_log($server, $crash_log_end), qr/PANIC|TRAP|terminating any other active server processes/, 'the log stays clean');
 done_testing();
 
 # Append settings and have the supervisor act on them.

@@ -63,6 +63,26 @@ is_deeply([ map { $answer{$_} } 1 .. 200 ], [ map { $_ % 3 ? $code : BAD_IMAGE }
 my ($images, $batches) = (status($client) =~ /"images": (\d+), "batches": (\d+)/);
 cmp_ok($images / $batches, '>', 1.5, '... in batches');
 
+# A client with much to do does not keep another one waiting for all of it.
+my $large = read_file(fixture('large.jpg'));
+my $bulk = connect_engine();
+my $writer = fork // die "fork: $!";
+if (!$writer)
+{
+	print $bulk request(ENCODE, $_, $m64, 0, $large) for 1 .. 60;
+	$bulk->flush;
+	require POSIX;
+	POSIX::_exit(0);
+}
+ok(wait_until(sub { status($client) =~ /"queued": (\d+)/ && $1 > 20 }, 20), 'a queue has formed');
+my ($before) = status($client) =~ /"images": (\d+)/;
+is((ask($client, ENCODE, 1, $m64, 0, $red))[0], OK, 'another client is answered');
+my ($during) = status($client) =~ /"images": (\d+)/;
+cmp_ok($during - $before, '<', 15, '... before those that were in the queue');
+receive($bulk) for 1 .. 60;
+waitpid $writer, 0;
+close $bulk;
+
 # One byte at a time.
 my $slow = connect_engine();
 for my $byte (split //, request(ENCODE, 1, $m64, 0, substr $red, 0, 300))
