@@ -1,0 +1,155 @@
+# deephash-train from the command line: draw pictures, train, stop, go on, judge,
+# encode, inspect; and what it says when it is asked for nonsense.
+use strict;
+use warnings;
+use FindBin;
+use File::Temp qw(tempdir);
+use IPC::Run qw(run start finish timeout);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $program = "$FindBin::RealBin/../../build/bin/deephash-train";
+my $dir = tempdir(CLEANUP => 1);
+
+sub train_tool
+{
+	my ($out, $err);
+
+	run([ $program, @_ ], '<', \undef, '>', \$out, '2>', \$err, timeout(300));
+	return ($? >> 8, $out, $err);
+}
+
+sub slurp
+{
+	open my $f, '<', $_[0] or die "$_[0]: $!";
+	local $/;
+	return scalar <$f>;
+}
+
+my @small = ('--width', '8,16,16', '--size', 24, '--bits', 32, '--batch', 32,
+	'--threads', 2, '--seed', 7);
+my ($status, $out, $err);
+
+($status, $out, $err) = train_tool('synth', '--classes', 4, '--per-class', 100, '--size', 32,
+	'--seed', 3, "$dir/pictures");
+is($status, 0, 'synth draws pictures') or diag($err);
+my @train = ('train', '--data', "folder:$dir/pictures", @small, '--epochs', 30);
+
+# ------------------------------------------------------------ train, stop, go on
+($status, $out, $err) = train_tool(@train, '--out', "$dir/whole");
+is($status, 0, 'a run goes through') or diag($err);
+like($out, qr/^protocol +split$/m, 'a folder is judged by held-out pictures');
+like($out, qr/^mAP\@all +0\.\d+/m, 'mAP is printed');
+my ($map) = $out =~ /^mAP\@all +([\d.]+)/m;
+ok($map > 0.4, "it has learned something: mAP $map where chance gives 0.25");
+ok(!-e "$dir/whole.checkpoint", 'no checkpoint is left after success');
+
+($status, $out, $err) = train_tool(@train, '--out', "$dir/parts", '--stop-after', 117);
+is($status, 1, 'a run stopped half-way says so by its status');
+like($err, qr/--resume/, 'and how to go on');
+ok(!-e "$dir/parts", 'no model yet');
+($status, $out, $err) =
+  train_tool('train', '--resume', "$dir/parts.checkpoint", '--out', "$dir/parts");
+is($status, 0, 'it goes on') or diag($err);
+
+my @encode = ('encode', '--data', "folder:$dir/pictures", '--labels', '--model');
+my ($codes_whole, $codes_parts);
+($status, $codes_whole, $err) = train_tool(@encode, "$dir/whole");
+is($status, 0, 'encode') or diag($err);
+($status, $codes_parts, $err) = train_tool(@encode, "$dir/parts");
+is($codes_parts, $codes_whole, 'the resumed run ends in the same network, bit for bit');
+is(scalar(() = $codes_whole =~ /^[^\t]+\t[0-9a-f]{8}\t[a-z0-9_-]+$/mg), 400,
+	'one line of name, code and label per picture');
+
+# An interrupt, in the middle of a run that would take long
+my $log = '';
+my $long = start([ $program, @train[ 0 .. $#train - 1 ], 5000, '--out', "$dir/long" ],
+	'<', \undef, '>', \my $ignored, '2>', \$log, timeout(300));
+my $end = time + 120;
+while ($log !~ /steps;/ && time < $end) { $long->pump_nb; sleep 0.05; }
+sleep 0.5;
+$long->signal('INT');
+finish($long);
+is($long->result(0), 1, 'an interrupted run ends with status 1');
+like($log, qr/stopped; go on with/, 'it says that it stopped') or diag($log);
+ok(-s "$dir/long.checkpoint", 'and leaves a checkpoint');
+
+# --------------------------------------------------------------- judge and inspect
+($status, $out, $err) =
+  train_tool('eval', '--model', "$dir/whole", '--data', "folder:$dir/pictures");
+is($status, 0, 'eval') or diag($err);
+like($out, qr/^mAP\@all +\Q$map\E /m, 'eval finds the number that train printed');
+like($out, qr/^P\@10 /m, 'P@10');
+like($out, qr/^1-NN /m, '1-NN');
+($status, $out, $err) = train_tool('inspect', '--json', "$dir/whole");
+is($status, 0, 'inspect') or diag($err);
+like($out, qr/"bits": 32/, 'inspect shows the length');
+like($out, qr/"data": "folder:pictures"/, 'the model tells no path of this machine');
+unlike($out, qr/\Q$dir\E/, 'nowhere');
+($status, $out, $err) = train_tool('inspect', "$dir/whole");
+like($out, qr/block1\.conv1/, 'inspect lists the layers');
+
+# Codes from files: worked by hand.  Distances 0 (cat), 1 (cat) and 1 (dog), 8 (cat):
+# the two at distance 1 come in either order, so AP is the mean of
+# (1/1 + 2/2 + 3/4) / 3 and (1/1 + 2/3 + 3/4) / 3.
+open my $f, '>', "$dir/q.tsv" or die;
+print $f "a\tf0\tcat\n";
+close $f;
+open $f, '>', "$dir/d.tsv" or die;
+print $f "p\tf0\tcat\nq\tf1\tcat\nr\tf8\tdog\ns\t0f\tcat\n";
+close $f;
+($status, $out, $err) =
+  train_tool('eval', '--query-codes', "$dir/q.tsv", '--database-codes', "$dir/d.tsv");
+is($status, 0, 'eval of codes') or diag($err);
+like($out, qr/^mAP\@all +0\.861111 /m, 'mAP worked by hand, ties in the mean');
+
+# ------------------------------------------------------------------------ single files
+my ($jpeg) = glob "$dir/pictures/*/*.jpg";
+open $f, '>', "$dir/no\tpicture.jpg" or die;
+print $f 'this is text';
+close $f;
+($status, $out, $err) =
+  train_tool('encode', '--model', "$dir/whole", "$dir/no\tpicture.jpg", $jpeg);
+is($status, 1, 'a file that is no picture shows in the status');
+like($err, qr/skipped .*picture\.jpg/s, 'is named');
+my ($code) = $out =~ /\t([0-9a-f]{8})$/m;
+ok($codes_whole =~ /\t$code\t/, 'the others are encoded, as in a data set');
+
+# ------------------------------------------------------------------------- nonsense
+for my $case (
+	[ [], 2, qr/Usage/ ],
+	[ ['bake'], 2, qr/unknown command "bake"/ ],
+	[ [ 'train', '--out', "$dir/x" ], 2, qr/--data is missing/ ],
+	[ [ 'train', '--data', "folder:$dir/pictures" ], 2, qr/--out is missing/ ],
+	[ [ @train, '--out', "$dir/x", '--bits', '0' ], 2, qr/--bits cannot be "0"/ ],
+	[ [ @train, '--out', "$dir/x", '--bits', '64k' ], 2, qr/--bits cannot be "64k"/ ],
+	[ [ @train, '--out', "$dir/x", '--loss', 'none' ], 2, qr/--loss cannot be "none"/ ],
+	[ [ @train, '--out', "$dir/missing/x" ], 1, qr/cannot write/ ],
+	[ [ 'train', '--data', 'folder:/nonexistent', '--out', "$dir/x" ], 1, qr/nonexistent/ ],
+	[ [ 'train', '--data', 'stork', '--out', "$dir/x" ], 1, qr/describes no data set/ ],
+	[ [ 'train', '--resume', "$dir/whole", '--out', "$dir/x" ], 1, qr/not a checkpoint/ ],
+	[ [ 'train', '--resume', "$dir/long.checkpoint", '--out', "$dir/x", '--bits', 8 ], 2,
+		qr/--bits cannot change/ ],
+	[ [ 'eval', '--model', "$dir/q.tsv", '--data', "folder:$dir/pictures" ], 1, qr/q\.tsv|model|safetensors/ ],
+	[ [ 'eval', '--model', "$dir/whole" ], 2, qr/--data/ ],
+	[ [ 'eval', '--model', "$dir/whole", '--data', "folder:$dir/pictures", '--protocol', 'P99' ],
+		1, qr/P99/ ],
+	[ [ 'eval', '--query-codes', "$dir/whole", '--database-codes', "$dir/d.tsv" ], 1, qr/line 1/ ],
+	[ [ 'encode', '--model', "$dir/whole" ], 2, qr/either files or --data/ ],
+	[ [ 'inspect', "$dir/long.checkpoint" ], 1, qr/./ ],
+	[ ['synth'], 2, qr/one folder/ ])
+{
+	my ($arguments, $want, $message) = @$case;
+
+	($status, $out, $err) = train_tool(@$arguments);
+	my $name = join ' ', map { s/\Q$dir\E/DIR/r } @$arguments;
+	is($status, $want, "status of: $name");
+	like($err, $message, "message of: $name");
+}
+for my $command (qw(train eval encode inspect synth sheet images))
+{
+	($status, $out, $err) = train_tool($command, '--help');
+	is($status, 0, "$command --help");
+	like($out, qr/Usage: deephash-train $command/, "$command --help shows the usage");
+}
+done_testing();
