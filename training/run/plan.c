@@ -55,23 +55,22 @@ measure(const TrainOptions *options, const Dataset *ds, NnPool *pool, TrainError
 	TrainOptions o = *options;
 	Trainer *t;
 	double start;
-	double best = 1e30;
-	double rate = 0;
+	double seconds = 0;
+	double rate;
+	int steps = 0;
 
 	o.epochs = 1;
 	t = trainer_new(&o, ds, pool, err);
 	if (!t)
 		return 0;
-	/* The best of some measurements: other work on the machine comes and goes. */
+	/* The mean, not the best: what else runs here now will run on. */
 	start = progress_now();
 	do
 	{
-		double seconds = trainer_calibrate(t, 1);
-
-		if (seconds < best)
-			best = seconds;
+		seconds += trainer_calibrate(t, 1);
+		steps++;
 	} while (progress_now() - start < CALIBRATION_SECONDS);
-	rate = t->batch / best;
+	rate = t->batch * steps / seconds;
 	trainer_free(t);
 	return rate;
 }
