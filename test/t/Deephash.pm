@@ -25,10 +25,18 @@ our @EXPORT = qw(new_server new_standby top data_file server_log kill_server wai
 
 my ($top, $base);
 
+sub bail
+{
+	print "Bail out!  $_[0]\n";
+	exit 255;
+}
+
 BEGIN
 {
 	$top = abs_path(dirname(abs_path(__FILE__)) . '/../..');
-	my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+	# By its full name: the private tree, soon first in PATH, has one too.
+	chomp(my $pg_config = qx(command -v "\${PG_CONFIG:-pg_config}"));
+	$ENV{PG_CONFIG} = $pg_config;
 	chomp(my $bindir = `$pg_config --bindir`);
 	chomp(my $pkglibdir = `$pg_config --pkglibdir`);
 	my $bin = "$top/build/tree$bindir";
@@ -77,12 +85,6 @@ BEGIN
 	}
 	# The superuser is postgres whoever runs the test; those modules clear it.
 	$ENV{PGUSER} = 'postgres';
-}
-
-sub bail
-{
-	print "Bail out!  $_[0]\n";
-	exit 255;
 }
 
 # The top of the project.
