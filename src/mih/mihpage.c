@@ -122,6 +122,9 @@ mih_new_page(Relation index)
 
 		if (block == InvalidBlockNumber)
 			break;
+		/* The map is not logged: after a crash it may know more than the file. */
+		if (block >= RelationGetNumberOfBlocks(index))
+			continue;
 		buf = ReadBuffer(index, block);
 		/* Whoever has it locked uses it; the map was behind the times. */
 		if (ConditionalLockBuffer(buf))

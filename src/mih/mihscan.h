@@ -19,7 +19,6 @@ typedef uint64 MihKey;
 	 ItemPointerGetOffsetNumberNoCheck(tid))
 #define MihKeyDistance(key) ((int) ((key) >> 48))
 #define MihKeyLast(distance) (((uint64) (distance) << 48) | UINT64CONST(0xffffffffffff))
-#define MIH_KEY_END PG_UINT64_MAX
 
 /*
  * The smallest keys above a bound: holds up to 2 * keep, and when full drops
