@@ -50,8 +50,7 @@ typedef struct Client
 typedef struct Server
 {
 	const ServiceConfig *config;
-	const char *device;		 /* name */
-	const char *device_text; /* what it found */
+	const char *device; /* name */
 	Engine *engine;
 	int listen_fd;
 	int wake; /* eventfd: the engine finished something */
@@ -635,11 +634,8 @@ bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
 {
-	Server server = {.config = config,
-					 .device = device->name,
-					 .device_text = device_text,
-					 .listen_fd = -1,
-					 .start_us = now_us()};
+	Server server = {
+		.config = config, .device = device->name, .listen_fd = -1, .start_us = now_us()};
 	bool orderly = false;
 
 	failure->text[0] = '\0';
