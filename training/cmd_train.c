@@ -27,6 +27,7 @@ typedef struct Request
 	const char *checkpoint;
 	double checkpoint_every; /* minutes */
 	int stop_after;			 /* steps; 0: run to the end */
+	int validate;			 /* epochs between looks at mAP; 0: none */
 	int threads;
 	bool data_given;
 } Request;
@@ -58,6 +59,8 @@ usage(void)
 		"  --protocol NAME       which pictures train and which judge: %s\n"
 		"                        (Pfull-R for CIFAR-10, else split)\n"
 		"  --holdout SHARE       share of each class that \"split\" judges with (0.1)\n"
+		"  --validate N          every N epochs, show the mAP of some queries (0: "
+		"never)\n"
 		"Effort:\n"
 		"  --minutes N           choose width and epochs to fit N minutes here (40)\n"
 		"  --epochs N            passes over the training pictures\n"
@@ -135,6 +138,7 @@ enum
 	OPT_CHECKPOINT_EVERY,
 	OPT_RESUME,
 	OPT_STOP_AFTER,
+	OPT_VALIDATE,
 	OPT_HELP
 };
 
@@ -168,6 +172,7 @@ static const struct option long_options[] = {
 	{"checkpoint-every", required_argument, NULL, OPT_CHECKPOINT_EVERY},
 	{"resume", required_argument, NULL, OPT_RESUME},
 	{"stop-after", required_argument, NULL, OPT_STOP_AFTER},
+	{"validate", required_argument, NULL, OPT_VALIDATE},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -275,6 +280,8 @@ set_option(Request *r, LossNumbers *numbers, int option, const char *v)
 			return *v != '\0';
 		case OPT_STOP_AFTER:
 			return command_int(v, 1, 1 << 30, &r->stop_after);
+		case OPT_VALIDATE:
+			return command_int(v, 0, 100000, &r->validate);
 		default:
 			return false;
 	}
@@ -347,10 +354,28 @@ say(const char *line)
 	fprintf(stderr, "%s\n", line);
 }
 
+/* At the end of every so many epochs: how the averaged weights would do. */
+static bool
+validate(Trainer *t, const Sets *sets, const Request *r, Progress *progress,
+		 TrainError *err)
+{
+	int64_t epoch = t->step / t->steps_per_epoch;
+	double map;
+
+	if (!r->validate || !sets->query || t->step % t->steps_per_epoch != 0 ||
+		epoch % r->validate != 0)
+		return true;
+	if (!judge_training(t, sets, &map, err))
+		return false;
+	fprintf(stderr, "%sepoch %lld: mAP %.4f on a sample of the queries\n",
+			progress->terminal ? "\r\033[K" : "", (long long) epoch, map);
+	return true;
+}
+
 /* Steps until done, stopped or failed. */
 static bool
-run_steps(Trainer *t, const Request *r, const char *checkpoint, bool *stopped,
-		  TrainError *err)
+run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint,
+		  bool *stopped, TrainError *err)
 {
 	Progress progress;
 	double saved = progress_now();
@@ -373,6 +398,11 @@ run_steps(Trainer *t, const Request *r, const char *checkpoint, bool *stopped,
 				 mean);
 		progress_show(&progress, t->step, t->batch, "pictures", text,
 					  t->step == t->total_steps);
+		if (!validate(t, sets, r, &progress, err))
+		{
+			progress_end(&progress);
+			return false;
+		}
 		*stopped = t->step < t->total_steps &&
 				   (stop_asked || (r->stop_after && t->step >= r->stop_after));
 		if (*stopped || (progress_now() - saved > r->checkpoint_every * 60 &&
@@ -439,7 +469,7 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 			(long long) t->total_steps, nn_pool_threads(pool),
 			(double) tape_memory(t->tape) / 1e6);
 	ok = !r->resume || checkpoint_read(r->resume, t, &err);
-	ok = ok && run_steps(t, r, checkpoint, &stopped, &err);
+	ok = ok && run_steps(t, sets, r, checkpoint, &stopped, &err);
 	if (ok && !stopped)
 		ok = finish(t, sets, r, nn_pool_threads(pool), &err);
 	trainer_free(t);
@@ -463,13 +493,13 @@ static bool
 can_write(const char *path, TrainError *err)
 {
 	char name[4096];
-	FILE *f;
+	int fd;
 
-	snprintf(name, sizeof(name), "%s.tmp", path);
-	f = fopen(name, "ab");
-	if (!f)
-		return train_fail(err, "cannot write %.300s: %m", name);
-	fclose(f);
+	snprintf(name, sizeof(name), "%s.XXXXXX", path);
+	fd = mkstemp(name);
+	if (fd < 0)
+		return train_fail(err, "cannot write %.300s: %m", path);
+	close(fd);
 	unlink(name);
 	return true;
 }

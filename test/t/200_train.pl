@@ -36,8 +36,10 @@ is($status, 0, 'synth draws pictures') or diag($err);
 my @train = ('train', '--data', "folder:$dir/pictures", @small, '--epochs', 30);
 
 # ------------------------------------------------------------ train, stop, go on
-($status, $out, $err) = train_tool(@train, '--out', "$dir/whole");
+($status, $out, $err) = train_tool(@train, '--out', "$dir/whole", '--validate', 10);
 is($status, 0, 'a run goes through') or diag($err);
+is(scalar(() = $err =~ /^epoch (?:10|20|30): mAP 0\.\d+ on a sample/mg), 3,
+	'mAP is shown every ten epochs');
 like($out, qr/^protocol +split$/m, 'a folder is judged by held-out pictures');
 like($out, qr/^mAP\@all +0\.\d+/m, 'mAP is printed');
 my ($map) = $out =~ /^mAP\@all +([\d.]+)/m;

@@ -77,3 +77,64 @@ judge_print(const RetrievalMetrics *m, const char *protocol)
 		   m->collision_lost);
 	printf("bit imbalance       %.6f\n", m->bit_balance);
 }
+
+/* At most n pictures of ds, evenly spaced. */
+static Dataset *
+some_of(const Dataset *ds, int n)
+{
+	uint32_t *index;
+	Dataset *some;
+
+	n = ds->n < n ? ds->n : n;
+	index = malloc((n ? n : 1) * sizeof(*index));
+	for (int i = 0; index && i < n; i++)
+		index[i] = (uint32_t) ((int64_t) i * ds->n / n);
+	some = index ? dataset_subset(ds, index, n) : NULL;
+	free(index);
+	return some;
+}
+
+/* Packed codes by the network as it stands. */
+static uint8_t *
+training_codes(Trainer *t, const Dataset *ds, TrainError *err)
+{
+	float *logits = codes_logits(t->graph, ds, t->pool, err);
+	uint8_t *codes =
+		logits ? codes_pack(logits, NULL, ds->n, t->options.bits, err) : NULL;
+
+	free(logits);
+	return codes;
+}
+
+bool
+judge_training(Trainer *t, const Sets *sets, double *map, TrainError *err)
+{
+	Dataset *query = some_of(sets->query, 1000);
+	Dataset *database = some_of(sets->database, 10000);
+	uint8_t *a = NULL;
+	uint8_t *b = NULL;
+	RetrievalMetrics m;
+	bool ok = query && database;
+
+	if (!ok)
+		train_fail(err, "out of memory");
+	average_swap(&t->average, t->graph);
+	a = ok ? training_codes(t, query, err) : NULL;
+	b = a ? training_codes(t, database, err) : NULL;
+	average_swap(&t->average, t->graph);
+	ok = b != NULL;
+	if (ok)
+	{
+		CodeSet q = codes_set(query, a, t->options.bits);
+		CodeSet d = codes_set(database, b, t->options.bits);
+
+		ok = metrics_retrieval(&q, &d, false, 0, NULL, 0, nn_pool_threads(t->pool), &m,
+							   err);
+		*map = m.map_all;
+	}
+	dataset_free(query);
+	dataset_free(database);
+	free(a);
+	free(b);
+	return ok;
+}
