@@ -430,6 +430,47 @@ test_checkpoint_refusals(void **state)
 	dataset_free(other);
 }
 
+/* Options survive the way through JSON; what lies in a file may be anything. */
+static void
+test_options(void **state)
+{
+	static const char *const bad[] = {
+		"", "[]", "{}", "nonsense", "{\"data\": 1}",
+	};
+	TrainOptions o = small_options();
+	TrainOptions back;
+	TrainError err;
+	char *good, *text;
+
+	(void) state;
+	o.rate = 1.0 / 3;
+	o.seed = UINT64_MAX;
+	o.loss_options.margin = -0.25;
+	good = train_options_write(&o);
+	if (!train_options_read(&back, good, &err))
+		fail_msg("%s", err.text);
+	assert_true(back.rate == o.rate && back.seed == o.seed);
+	assert_true(back.loss_options.margin == -0.25);
+	text = train_options_write(&back);
+	assert_string_equal(text, good);
+	free(text);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(train_options_read(&back, bad[i], &err));
+	/* one value at a time out of its range, or of another type */
+	for (char *p = strchr(good, ':'); p; p = strchr(p + 1, ':'))
+	{
+		char *changed = malloc(strlen(good) + 16);
+		const char *end = p + strcspn(p, ",}");
+
+		sprintf(changed, "%.*s:1e99%s", (int) (p - good), good, end);
+		assert_false(train_options_read(&back, changed, &err));
+		sprintf(changed, "%.*s:null%s", (int) (p - good), good, end);
+		assert_false(train_options_read(&back, changed, &err));
+		free(changed);
+	}
+	free(good);
+}
+
 /* A disk that is full: a clear error, nothing left behind, the old file intact. */
 static void
 test_disk_full(void **state)
@@ -614,6 +655,7 @@ main(void)
 		cmocka_unit_test(test_determinism),
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_checkpoint_refusals),
+		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_not_finite),
 		cmocka_unit_test(test_export),
