@@ -246,6 +246,7 @@ extern void mih_free_page(Relation index, BlockNumber block, uint32 part);
 extern void mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries);
 extern void mih_run(Relation index, Buffer buf, const MihEntries *entries, int i,
 					int *from, int *to);
+extern void mih_check_tid(Relation index, Buffer buf, const ItemPointerData *tid);
 extern bool mih_list_has_room(Page page, int nbytes);
 extern void mih_list_add(Page page, const uint8 *code, int nbytes, ItemPointer tid);
 

@@ -98,6 +98,8 @@ append_page(Relation index, const Entry *entry)
 	check_length(index, meta, entry);
 	if (i >= 0)
 	{
+		if (meta->parts[i].tail == block)
+			mih_corrupt(index, block, "tail of a list is a free page");
 		tailbuf = lock_tail(index, &meta->parts[i]);
 		if (mih_list_has_room(BufferGetPage(tailbuf), entry->nbytes))
 		{

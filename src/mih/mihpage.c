@@ -67,9 +67,10 @@ mih_check_page(Relation index, Buffer buf)
 Buffer
 mih_pin_page(Relation index, BlockNumber block, BufferAccessStrategy strategy)
 {
-	if (block == InvalidBlockNumber)
+	/* Nor does any page refer to the metapage, which the caller may have locked. */
+	if (block == InvalidBlockNumber || block == MIH_META_BLKNO)
 		ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
-						errmsg("index \"%s\" is damaged: a page refers to no block",
+						errmsg("index \"%s\" is damaged: a page refers to no other page",
 							   RelationGetRelationName(index)),
 						errhint("Please REINDEX it.")));
 	return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
@@ -236,6 +237,15 @@ mih_run(Relation index, Buffer buf, const MihEntries *entries, int i, int *from,
 			mih_corrupt(index, BufferGetBlockNumber(buf),
 						"a run of TIDs is out of order");
 	}
+}
+
+/* A TID that an index can have; the heap would be asked to extend itself. */
+void
+mih_check_tid(Relation index, Buffer buf, const ItemPointerData *tid)
+{
+	if (!OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(tid)) ||
+		ItemPointerGetBlockNumberNoCheck(tid) == InvalidBlockNumber)
+		mih_corrupt(index, BufferGetBlockNumber(buf), "a TID refers to no row");
 }
 
 /* Whether a list page takes one more entry. */

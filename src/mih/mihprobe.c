@@ -55,6 +55,7 @@ take_run(MihScan *scan, Buffer buf, const MihEntries *entries, int i, int distan
 	{
 		ItemPointerData tid = entries->top[-1 - t];
 
+		mih_check_tid(scan->index, buf, &tid);
 		if (sink->queue)
 			mih_queue_add(sink->queue, MihKeyMake(distance, &tid));
 		else

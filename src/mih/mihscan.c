@@ -342,7 +342,10 @@ next_tids(MihScan *scan)
 
 			mih_page_entries(scan->index, buf, nbytes, &entries);
 			for (int i = 0; i < entries.ntids; i++)
+			{
 				scan->tids[i] = entries.top[-1 - i];
+				mih_check_tid(scan->index, buf, &scan->tids[i]);
+			}
 			scan->ntids = entries.ntids;
 			scan->next_tid = 0;
 			UnlockReleaseBuffer(buf);
