@@ -6,6 +6,14 @@
 
 server_user=${DEEPHASH_SERVER_USER:-postgres}
 
+# pg_config by its full name.  A private tree, which may be first in PATH, has one
+# too, but that one speaks of folders below the tree.
+for found in $(type -ap "${PG_CONFIG:-pg_config}"); do
+	case $found in */build/tree/*) ;; *) PG_CONFIG=$found && break ;; esac
+done
+: "${PG_CONFIG:=pg_config}"
+export PG_CONFIG
+
 # Run a command as the user who owns the servers.
 as_server() {
 	if [ "$(id -u)" = 0 ]; then
@@ -29,10 +37,12 @@ server_can_read() {
 }
 
 # checkout_is_open: whether the servers' user can read this checkout and the
-# private tree in it.
+# private tree in it, if there is one.
 checkout_is_open() {
+	local postgres
+	postgres=$top/build/tree$("$PG_CONFIG" --bindir)/postgres
 	server_can_read "$top/deephash.control" && server_can_read "$top/test/lib.sh" &&
-		{ [ ! -d "$top/build/tree" ] || server_can_read "$top/build/tree$("${PG_CONFIG:-pg_config}" --bindir)/postgres"; }
+		{ [ ! -e "$postgres" ] || server_can_read "$postgres"; }
 }
 
 # copy_checkout DEST: a copy that every user can read, without history and objects.
@@ -50,6 +60,11 @@ copy_checkout() {
 run_where_open() {
 	require_server_user
 	! checkout_is_open || return 0
+	[ -z "${DEEPHASH_COPY_OF:-}" ] || {
+		echo "user $server_user cannot read $top, which is a copy of $DEEPHASH_COPY_OF already" >&2
+		exit 1
+	}
+	export DEEPHASH_COPY_OF=$top
 	echo "user $server_user cannot read $top: testing a copy below /tmp"
 	export DEEPHASH_DATA="${DEEPHASH_DATA:-$top/../shared/data}"
 	copy=$(mktemp -d /tmp/deephash-checkout.XXXXXX)

@@ -12,9 +12,6 @@ run_where_open test/with-cluster.sh "$@"
 
 dir=$1
 shift
-# By its full name: the private tree, soon first in PATH, has one too.
-PG_CONFIG=$(command -v "${PG_CONFIG:-pg_config}")
-export PG_CONFIG
 bin=$top/build/tree$("$PG_CONFIG" --bindir)
 [ -x "$bin/postgres" ] || { echo "no $bin/postgres: run make tree first" >&2; exit 1; }
 rm -rf "$dir"

@@ -35,8 +35,10 @@ BEGIN
 {
 	$top = abs_path(dirname(abs_path(__FILE__)) . '/../..');
 	# By its full name: the private tree, soon first in PATH, has one too.
-	chomp(my $pg_config = qx(command -v "\${PG_CONFIG:-pg_config}"));
-	$ENV{PG_CONFIG} = $pg_config;
+	my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+	($pg_config) = grep { -x && !m{/build/tree/} } map { "$_/$pg_config" } split /:/, $ENV{PATH}
+	  unless $pg_config =~ m{/};
+	$ENV{PG_CONFIG} = $pg_config or bail('there is no pg_config in PATH');
 	chomp(my $bindir = `$pg_config --bindir`);
 	chomp(my $pkglibdir = `$pg_config --pkglibdir`);
 	my $bin = "$top/build/tree$bindir";
