@@ -61,17 +61,17 @@ mih_check_page(Relation index, Buffer buf)
 }
 
 /*
- * Pin a block that another page names.  The number that a damaged page may give
- * is refused where ReadBuffer would take it as an order to extend the file.
+ * Pin a block that another page names, which a damaged page may name wrongly:
+ * the caller may have the metapage locked, to which no page refers, and
+ * InvalidBlockNumber would tell ReadBuffer to extend the file.
  */
 Buffer
 mih_pin_page(Relation index, BlockNumber block, BufferAccessStrategy strategy)
 {
-	/* Nor does any page refer to the metapage, which the caller may have locked. */
-	if (block == InvalidBlockNumber || block == MIH_META_BLKNO)
+	if (block == MIH_META_BLKNO || block >= RelationGetNumberOfBlocks(index))
 		ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
-						errmsg("index \"%s\" is damaged: a page refers to no other page",
-							   RelationGetRelationName(index)),
+						errmsg("index \"%s\" is damaged: a page refers to block %u",
+							   RelationGetRelationName(index), block),
 						errhint("Please REINDEX it.")));
 	return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 }
@@ -87,7 +87,10 @@ Buffer
 mih_read_page(Relation index, BlockNumber block, uint32 part, int kind, int lockmode,
 			  BufferAccessStrategy strategy)
 {
-	Buffer buf = mih_pin_page(index, block, strategy);
+	/* Blocks of entry pages were checked when their directory was read. */
+	Buffer buf = kind == MIH_PAGE_ENTRIES ? ReadBufferExtended(index, MAIN_FORKNUM, block,
+															   RBM_NORMAL, strategy)
+										  : mih_pin_page(index, block, strategy);
 	MihPageTail *tail;
 
 	LockBuffer(buf, lockmode);

@@ -278,12 +278,14 @@ mih_segment_dir(Relation index, MihSegment *segment, int table)
 {
 	uint32 npages = segment->root.npages[table];
 	BlockNumber block = segment->root.dir[table];
+	BlockNumber nblocks;
 	MihDirEntry *dir;
 	uint32 n = 0;
 
 	if (segment->dir[table])
 		return segment->dir[table];
-	if (npages > RelationGetNumberOfBlocks(index))
+	nblocks = RelationGetNumberOfBlocks(index);
+	if (npages > nblocks)
 		mih_corrupt(index, block, "directory is longer than an index can be");
 	dir = MemoryContextAllocHuge(GetMemoryChunkContext(segment),
 								 sizeof(MihDirEntry) * Max((Size) npages, 1));
@@ -297,6 +299,9 @@ mih_segment_dir(Relation index, MihSegment *segment, int table)
 		if (count < 1 || count > MihDirPerPage || (uint32) count > npages - n)
 			mih_corrupt(index, block, "directory has a wrong number of entries");
 		memcpy(dir + n, MihPageGetDir(page), count * sizeof(MihDirEntry));
+		for (int i = 0; i < count; i++)
+			if (dir[n + i].block == MIH_META_BLKNO || dir[n + i].block >= nblocks)
+				mih_corrupt(index, block, "directory refers to a block outside");
 		n += count;
 		block = MihTail(page)->next;
 		UnlockReleaseBuffer(buf);

@@ -94,7 +94,7 @@ mih_stats(PG_FUNCTION_ARGS)
 	metabuf = mih_read_meta(index, BUFFER_LOCK_SHARE);
 	memcpy(&meta, MihPageGetMeta(BufferGetPage(metabuf)), sizeof(MihMeta));
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
-		heads[i] = is_list(&meta.parts[i]) ? ReadBuffer(index, meta.parts[i].head)
+		heads[i] = is_list(&meta.parts[i]) ? mih_pin_page(index, meta.parts[i].head, NULL)
 										   : InvalidBuffer;
 	UnlockReleaseBuffer(metabuf);
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
