@@ -9,6 +9,41 @@
 
 #include "nn/op.h"
 
+/* Bytes of the well-formed UTF-8 character at c; 0: none is there. */
+static int
+utf8_length(const unsigned char *c)
+{
+	int more = c[0] < 0x80 ? 0 : c[0] >= 0xf0 ? 3 : c[0] >= 0xe0 ? 2 : 1;
+
+	if (more > 0 && (c[0] < 0xc2 || c[0] > 0xf4))
+		return 0;
+	for (int i = 1; i <= more; i++)
+		if ((c[i] & 0xc0) != 0x80) /* so is the end of the text */
+			return 0;
+	/* forms that are too long, halves of UTF-16 pairs, beyond Unicode */
+	if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
+		(c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
+		return 0;
+	return more + 1;
+}
+
+/*
+ * One line of UTF-8, whatever was put into the text: names from files may hold line
+ * feeds, and characters may have been cut in the middle.
+ */
+static void
+make_printable(char *text)
+{
+	for (unsigned char *c = (unsigned char *) text; *c;)
+	{
+		int length = utf8_length(c);
+
+		if (length == 0 || *c < 0x20 || *c == 0x7f)
+			*c = '?';
+		c += length > 0 ? length : 1;
+	}
+}
+
 bool
 nn_fail(NnError *err, const char *format, ...)
 {
@@ -19,6 +54,7 @@ nn_fail(NnError *err, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->text, sizeof(err->text), format, args);
 	va_end(args);
+	make_printable(err->text);
 	return false;
 }
 

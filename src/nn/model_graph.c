@@ -188,6 +188,8 @@ read_attributes(const json_t *object, unsigned has, NnNode *node, unsigned *with
 		return false;
 	if ((has & A_ACTIVATION) && !read_activation(object, &node->activation, err))
 		return false;
+	if (node->kind == NN_ACTIVATION && json_object_get(object, "activation") == NULL)
+		return nn_fail(err, "there is no \"activation\"");
 	if (bias != NULL && !json_is_boolean(bias))
 		return nn_fail(err, "\"bias\" is neither true nor false");
 	*with_param = json_is_true(bias) ? 2 : 0;

@@ -204,13 +204,15 @@ read_header(NnSafetensors *st, json_t *root, const void *data, size_t data_size,
 {
 	const char *name;
 	json_t *entry;
+	size_t tensors =
+		json_object_size(root) - (json_object_get(root, "__metadata__") != NULL);
 
-	if (json_object_size(root) > NN_MAX_TENSORS)
-		return nn_fail(err, "%zu tensors are too many (limit %d)", json_object_size(root),
+	if (tensors > NN_MAX_TENSORS)
+		return nn_fail(err, "%zu tensors are too many (limit %d)", tensors,
 					   NN_MAX_TENSORS);
-	st->tensor = calloc(json_object_size(root) + 1, sizeof(NnTensor));
+	st->tensor = calloc(tensors + 1, sizeof(NnTensor));
 	if (st->tensor == NULL)
-		return nn_fail(err, "out of memory for %zu tensors", json_object_size(root));
+		return nn_fail(err, "out of memory for %zu tensors", tensors);
 	json_object_foreach (root, name, entry)
 	{
 		if (strcmp(name, "__metadata__") == 0)

@@ -422,7 +422,7 @@ static const Parts good = {"a", "2", GOOD_PREPROCESS, GOOD_NODES, "", GOOD_TENSO
 static void
 refuse_parts(Parts p, const float *data, const char *part)
 {
-	char header[8192];
+	char header[9000];
 
 	snprintf(header, sizeof(header),
 			 "{'__metadata__':{'deephash_format':'1','architecture':'%s','bits':'%s',"
@@ -462,6 +462,9 @@ test_metadata(void **state)
 	REFUSE(preprocess,
 		   "{\\'width\\':2,\\'height\\':2,\\'resize\\':1,\\'filter\\':\\'area\\'}",
 		   "does not hold a crop");
+	REFUSE(preprocess,
+		   "{\\'width\\':2,\\'height\\':2,\\'resize\\':4097,\\'filter\\':\\'area\\'}",
+		   "from 0 to 4096");
 	REFUSE(preprocess,
 		   "{\\'width\\':3,\\'height\\':2,\\'resize\\':0,\\'filter\\':\\'area\\'}",
 		   "the network takes 2 x 2");
@@ -547,6 +550,8 @@ test_graphs(void **state)
 	REFUSE(INPUT_NODE
 		   "{\\'op\\':\\'activation\\',\\'input\\':[0],\\'activation\\':\\'swish\\'}",
 		   "unknown activation \"swish\"");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'activation\\',\\'input\\':[0]}",
+		   "there is no \"activation\"");
 	REFUSE(INPUT_NODE "{\\'op\\':\\'maxpool\\',\\'input\\':[0],\\'kernel\\':[1],"
 					  "\\'stride\\':[1,1],\\'pad\\':[0,0]}",
 		   "\"kernel\" is not a pair");
@@ -584,7 +589,7 @@ test_graphs(void **state)
 static void
 test_too_much_work(void **state)
 {
-	static char nodes[7000];
+	static char nodes[8000];
 	Parts p = good;
 	size_t used;
 
@@ -598,6 +603,54 @@ test_too_much_work(void **state)
 								  ",{\\'op\\':\\'softmax\\',\\'input\\':[%d]}", i);
 	p.nodes = nodes;
 	refuse_parts(p, NULL, "alone make more than");
+
+	/* few values and no weights, but 3073 x 3073 windows of 1024 x 1024 */
+	p.nodes = "{\\'op\\':\\'input\\',\\'shape\\':[4096,4096,3],\\'mean\\':[0,0,0],"
+			  "\\'std\\':[1,1,1]},"
+			  "{\\'op\\':\\'maxpool\\',\\'input\\':[0],\\'kernel\\':[1024,1024],"
+			  "\\'stride\\':[1,1],\\'pad\\':[0,0]}";
+	refuse_parts(p, NULL, "billion steps");
+
+	/* small activations, but 16384 x 16384 probabilities, again and again */
+	used = (size_t) snprintf(
+		nodes, sizeof(nodes),
+		INPUT_NODE
+		"{\\'op\\':\\'conv2d\\',\\'name\\':\\'c\\',\\'input\\':[0],\\'channels\\':4096,"
+		"\\'kernel\\':[1,1],\\'stride\\':[1,1],\\'pad\\':[0,0]},"
+		"{\\'op\\':\\'global_avgpool\\',\\'input\\':[1]},"
+		"{\\'op\\':\\'linear\\',\\'name\\':\\'d\\',\\'input\\':[2],\\'channels\\':49152},"
+		"{\\'op\\':\\'reshape\\',\\'input\\':[3],\\'shape\\':[16384,3]}");
+	for (int i = 0; i < 40; i++)
+		used += (size_t) snprintf(
+			nodes + used, sizeof(nodes) - used,
+			",{\\'op\\':\\'attention\\',\\'input\\':[4],\\'heads\\':1}");
+	p.nodes = nodes;
+	refuse_parts(p, NULL, "billion steps");
+}
+
+/* Names of strangers reach people as one line of UTF-8. */
+static void
+test_error_texts(void **state)
+{
+	NnError err;
+
+	(void) state;
+	nn_fail(&err, "a\n\x1b[2Jb %s", "caf\xc3\xa9 \xc3");
+	assert_string_equal(err.text, "a??[2Jb caf\xc3\xa9 ?");
+	nn_fail(&err, "%.2s|\xe2\x82\xac|\xed\xa0\x80|\xc0\x80|\xf4\x90\x80\x80",
+			"\xe2\x82\xac");
+	assert_string_equal(err.text, "??|\xe2\x82\xac|???|??|????");
+	for (size_t before = 500; before < 512; before++)
+	{
+		char text[600];
+
+		memset(text, 'x', before);
+		strcpy(text + before, "\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80");
+		nn_fail(&err, "%s", text);
+		assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
+		for (size_t i = before + (511 - before) / 4 * 4; i < 511; i++)
+			assert_int_equal(err.text[i], '?');
+	}
 }
 
 static void
@@ -662,12 +715,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_runs_from_file),
-		cmocka_unit_test(test_truncation), cmocka_unit_test(test_flipped_bytes),
-		cmocka_unit_test(test_containers), cmocka_unit_test(test_not_files),
-		cmocka_unit_test(test_metadata),   cmocka_unit_test(test_tensors),
-		cmocka_unit_test(test_graphs),	   cmocka_unit_test(test_too_much_work),
-		cmocka_unit_test(test_deep_json),  cmocka_unit_test(test_write_refusals),
+		cmocka_unit_test(test_round_trip),	cmocka_unit_test(test_runs_from_file),
+		cmocka_unit_test(test_truncation),	cmocka_unit_test(test_flipped_bytes),
+		cmocka_unit_test(test_containers),	cmocka_unit_test(test_not_files),
+		cmocka_unit_test(test_metadata),	cmocka_unit_test(test_tensors),
+		cmocka_unit_test(test_graphs),		cmocka_unit_test(test_too_much_work),
+		cmocka_unit_test(test_deep_json),	cmocka_unit_test(test_write_refusals),
+		cmocka_unit_test(test_error_texts),
 	};
 
 	return cmocka_run_group_tests_name("nn: model file", tests, make_folder,
