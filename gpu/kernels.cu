@@ -36,9 +36,10 @@ act_of(NnActivation act, float x)
 		case NN_LEAKY_RELU:
 			return x < 0.0f ? 0.01f * x : x;
 		case NN_GELU:
-			return x * normcdff(x);
+			/* as on the CPU minus infinity gives nothing, not NaN; NaN stays */
+			return (x < -14.0f ? -14.0f : x) * normcdff(x);
 		case NN_SILU:
-			return x / (1.0f + expf(-x));
+			return (x < -87.0f ? -87.0f : x) / (1.0f + expf(-x));
 		case NN_TANH:
 			return tanhf(x);
 		case NN_SIGMOID:
@@ -369,7 +370,7 @@ block_reduce(float v)
 	for (int half = ROW_THREADS / 2; half > 0; half /= 2)
 	{
 		__syncthreads();
-		if (threadIdx.x < half)
+		if ((int) threadIdx.x < half)
 		{
 			float other = shared[threadIdx.x + half];
 
