@@ -163,7 +163,7 @@ extern bool serve(const ServiceConfig *config, const NnDevice *device,
 extern void prepare_process(void);
 /*
  * After the device is open: no core file, no debugger, no new privileges, no program
- * can be run, no network be reached.
+ * can be run, no network or other process be reached.
  */
 extern bool sandbox_enter(Failure *failure);
 
