@@ -160,9 +160,10 @@ connect_to_engine(TimestampTz deadline)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 		char reason[1024];
-		EngineState state = rundir_read_state(reason, sizeof(reason));
+		int supervisor = rundir_supervisor_pid();
+		EngineState state = rundir_read_state(supervisor, reason, sizeof(reason));
 
-		if (rundir_supervisor_pid() == 0)
+		if (supervisor == 0)
 		{
 			if (now - asked > ASK_MS * INT64CONST(1000))
 			{
@@ -242,11 +243,16 @@ receive_reply(DeephashKind kind, uint64 id, TimestampTz deadline, EncoderReply *
 {
 	DeephashReply head;
 
+	bool ours, unasked;
+
 	if (receive_all(&head, sizeof(head), deadline) == HUNG_UP)
 		return HUNG_UP;
+	ours = head.kind == kind && head.id == id && head.status < DEEPHASH_STATUS_COUNT;
+	/* Said to the connection, whatever was asked. */
+	unasked = head.kind == 0 && head.id == 0 &&
+			  (head.status == DEEPHASH_CLOSING || head.status == DEEPHASH_BUSY);
 	if (head.magic != DEEPHASH_REPLY_MAGIC || head.length > DEEPHASH_MAX_REPLY ||
-		(head.version == DEEPHASH_PROTOCOL_VERSION &&
-		 (head.kind != kind || head.id != id || head.status >= DEEPHASH_STATUS_COUNT)))
+		(head.version == DEEPHASH_PROTOCOL_VERSION && !ours && !unasked))
 		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
 						errmsg("deephash-encoder gave an answer that makes no sense")));
 	reply->status = (DeephashStatus) head.status;

@@ -99,7 +99,7 @@ extern void rundir_clean(void);			  /* the supervisor's first act */
 extern bool rundir_lock_supervisor(void); /* false: there is another one */
 extern int rundir_supervisor_pid(void);	  /* 0: there is none */
 extern void rundir_write_state(EngineState state, const char *reason);
-extern EngineState rundir_read_state(char *reason, size_t size);
+extern EngineState rundir_read_state(int supervisor, char *reason, size_t size);
 
 /* ------------------------------------------------------------ supervisor.c */
 

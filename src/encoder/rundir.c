@@ -98,6 +98,9 @@ rundir_lock_supervisor(void)
 						errmsg("could not open file \"%s\": %m", LOCK_FILE)));
 	if (fcntl(fd, F_SETLK, &lock) == 0)
 		return true;
+	if (errno != EACCES && errno != EAGAIN)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not lock file \"%s\": %m", LOCK_FILE)));
 	close(fd);
 	return false;
 }
@@ -117,7 +120,9 @@ rundir_supervisor_pid(void)
 	return pid;
 }
 
-/* One line: the state's name and the reason.  Failing to write it is no reason to stop.
+/*
+ * One line: the supervisor's process number, the state's name and the reason.  Failing
+ * to write it is no reason to stop.
  */
 void
 rundir_write_state(EngineState state, const char *reason)
@@ -126,17 +131,18 @@ rundir_write_state(EngineState state, const char *reason)
 
 	if (file == NULL)
 		return;
-	fprintf(file, "%s %s\n", state_name[state], reason);
+	fprintf(file, "%d %s %s\n", MyProcPid, state_name[state], reason);
 	if (FreeFile(file) == 0)
 		rename(STATE_FILE ".new", STATE_FILE);
 }
 
+/* What an earlier supervisor wrote, which may have been killed, tells nothing. */
 EngineState
-rundir_read_state(char *reason, size_t size)
+rundir_read_state(int supervisor, char *reason, size_t size)
 {
 	char line[1200] = "";
 	FILE *file = AllocateFile(STATE_FILE, PG_BINARY_R);
-	char *space;
+	char *name, *space;
 
 	reason[0] = '\0';
 	if (file == NULL)
@@ -145,14 +151,16 @@ rundir_read_state(char *reason, size_t size)
 		line[0] = '\0';
 	FreeFile(file);
 	line[strcspn(line, "\n")] = '\0';
-	space = strchr(line, ' ');
+	if (strtol(line, &name, 10) != supervisor || *name++ != ' ')
+		return ENGINE_UNKNOWN;
+	space = strchr(name, ' ');
 	if (space == NULL)
 		return ENGINE_UNKNOWN;
 	*space = '\0';
 	snprintf(reason, size, "%s", space + 1);
 	for (int i = 0; i < (int) lengthof(state_name); i++)
 	{
-		if (strcmp(line, state_name[i]) == 0)
+		if (strcmp(name, state_name[i]) == 0)
 			return (EngineState) i;
 	}
 	return ENGINE_UNKNOWN;

@@ -49,14 +49,14 @@ static Supervisor self = {.engine = {.life = -1, .output = -1}};
 /* ----------------------------------------------------------------- starting */
 
 static void
-describe_worker(BackgroundWorker *worker)
+describe_worker(BackgroundWorker *worker, int restart_time)
 {
 	memset(worker, 0, sizeof(*worker));
 	/* Shared memory access is not used, but has to be asked for. */
 	worker->bgw_flags = BGWORKER_SHMEM_ACCESS;
 	/* On a standby too: queries there encode their images. */
 	worker->bgw_start_time = BgWorkerStart_ConsistentState;
-	worker->bgw_restart_time = 5;
+	worker->bgw_restart_time = restart_time;
 	snprintf(worker->bgw_library_name, sizeof(worker->bgw_library_name), "%s",
 			 "deephash");
 	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name), "%s",
@@ -70,18 +70,22 @@ supervisor_register(void)
 {
 	BackgroundWorker worker;
 
-	describe_worker(&worker);
+	describe_worker(&worker, 5);
 	RegisterBackgroundWorker(&worker);
 }
 
-/* If several sessions do this at once, all but one of the workers leave at once. */
+/*
+ * If several sessions do this at once, all but one of the workers leave at once.  One
+ * that fails is forgotten, not restarted: the next call asks for another, and workers
+ * that wait to be restarted would fill the slots, which parallel queries need.
+ */
 bool
 supervisor_start(void)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle = NULL;
 
-	describe_worker(&worker);
+	describe_worker(&worker, BGW_NEVER_RESTART);
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		return false;
 	pfree(handle);
@@ -226,7 +230,10 @@ start_engine(void)
 	MemoryContextSwitchTo(old);
 }
 
-/* Ask the engine to end, and after ms milliseconds make it. */
+/*
+ * Ask the engine to end, and after ms milliseconds make it; sooner if the server is
+ * shutting down.
+ */
 static void
 stop_engine(int ms)
 {
@@ -238,6 +245,11 @@ stop_engine(int ms)
 	kill(self.engine.pid, SIGTERM);
 	while (waitpid(self.engine.pid, NULL, WNOHANG) == 0)
 	{
+		if (ShutdownRequestPending && ms > SHUTDOWN_MS)
+		{
+			ms = SHUTDOWN_MS;
+			end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+		}
 		if (!killed && GetCurrentTimestamp() > end)
 		{
 			ereport(LOG, (errmsg("deephash-encoder (PID %d) did not end in %d ms and is "

@@ -101,7 +101,7 @@ hashcode_check_length(const HashCode *code, int32 typmod, Node *escontext)
 		 errmsg("hashcode length %d does not match type hashcode(%d)", code->nbits,
 				typmod),
 		 errdetail("The value has %d bits, %d are expected.", code->nbits, typmod),
-		 code->nbits == typmod * 4 && looks_binary(code)
+		 code->nbits == (int64) typmod * 4 && looks_binary(code)
 			 ? errhint("Digits without a prefix are hexadecimal; if binary digits were "
 					   "meant, write b'...'.")
 			 : errhint("Codes are neither cut nor padded; use substring() or || to "

@@ -232,8 +232,10 @@ read_source(Source *source, char *buffer, size_t size)
 static void
 source_to_cache(Source *source, ModelEntry *model)
 {
-	CacheWriter *writer = cache_begin();
+	/* Before there is a file that an ERROR would leave behind. */
 	char *buffer = palloc(MODEL_CHUNK_BYTES);
+	CacheWriter *writer = cache_begin();
+	const int64 most = (int64) encoder_device_memory << 20;
 	size_t n;
 
 	model->size = 0;
@@ -242,8 +244,14 @@ source_to_cache(Source *source, ModelEntry *model)
 		while ((n = read_source(source, buffer, MODEL_CHUNK_BYTES)) > 0)
 		{
 			CHECK_FOR_INTERRUPTS();
-			cache_write(writer, buffer, n);
 			model->size += n;
+			/* The engine would refuse it, but only when the disk is full of it. */
+			if (model->size > most)
+				ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+								errmsg("model \"%s\" is larger than "
+									   "deephash.device_memory (%d MB)",
+									   NameStr(model->name), encoder_device_memory)));
+			cache_write(writer, buffer, n);
 		}
 		cache_digest(writer, model->sha256);
 		cache_publish(writer, model->sha256);
@@ -268,12 +276,9 @@ check_with_engine(ModelEntry *model, const char *label)
 
 	encoder_call(DEEPHASH_CHECK_MODEL, model->sha256, 0, NULL, 0, &reply);
 	if (reply.status != DEEPHASH_OK)
-	{
-		cache_remove(model->sha256);
 		encoder_raise(
 			psprintf("cannot load model \"%s\" from %s", NameStr(model->name), label),
 			&reply);
-	}
 	model->bits = reply.bits;
 	text = pg_any_to_server(reply.payload, (int) reply.length, PG_UTF8);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
@@ -321,46 +326,71 @@ already_loaded(const ModelEntry *new, const ModelEntry *old, bool replace)
 	return false;
 }
 
+/* Write what is in the cache into the catalogue, if that is wanted.  Its bits. */
 static int
-load_model(Oid schema, Source *source, const char *label, const char *name, bool replace)
+store_model(ModelEntry *model, const char *label, bool replace)
 {
-	ModelEntry model = {.schema = schema};
+	const Oid schema = model->schema;
+	const char *name = NameStr(model->name);
 	ModelEntry old;
 	Datum description;
 	Edit edit;
 	bool is_default, exists;
 
-	PreventCommandIfReadOnly("deephash_load_model()");
-	get_model_name(name, &model.name);
-	/* Starting the engine clears the cache, so that has to come first. */
-	encoder_ping();
-	source_to_cache(source, &model);
-	if (model_lookup(schema, name, &old) && already_loaded(&model, &old, replace))
+	if (model_lookup(schema, name, &old) && already_loaded(model, &old, replace))
 		return old.bits;
-	description = check_with_engine(&model, label);
+	description = check_with_engine(model, label);
 
 	edit_begin(&edit, schema);
 	/* Again, with the eyes of one who has the lock. */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	exists = model_lookup(schema, name, &old);
 	PopActiveSnapshot();
-	if (exists && already_loaded(&model, &old, replace))
+	if (exists && already_loaded(model, &old, replace))
 	{
 		edit_end(&edit);
 		return old.bits;
 	}
-	is_default = run_for("SELECT 1 FROM %s WHERE is_default AND name <> $1", edit.table,
-						 &model.name) == 0 &&
-				 (exists ? run_for("SELECT 1 FROM %s WHERE is_default AND name = $1",
-								   edit.table, &model.name) == 1
-						 : run_for("SELECT 1 FROM %s WHERE name <> $1", edit.table,
-								   &model.name) == 0);
-	run_for("DELETE FROM %s WHERE model = $1", edit.chunks, &model.name);
-	run_for("DELETE FROM %s WHERE name = $1", edit.table, &model.name);
-	insert_model(&edit, &model, description, is_default);
-	insert_chunks(&edit, &model.name, model.sha256);
+	/* The first model becomes the default, a replaced one stays what it was. */
+	if (exists)
+		is_default = run_for("SELECT 1 FROM %s WHERE is_default AND name = $1",
+							 edit.table, &model->name) == 1;
+	else
+		is_default =
+			run_for("SELECT 1 FROM %s WHERE name <> $1", edit.table, &model->name) == 0;
+	run_for("DELETE FROM %s WHERE model = $1", edit.chunks, &model->name);
+	run_for("DELETE FROM %s WHERE name = $1", edit.table, &model->name);
+	insert_model(&edit, model, description, is_default);
+	insert_chunks(&edit, &model->name, model->sha256);
 	edit_end(&edit);
-	return model.bits;
+	if (exists)
+		cache_remove(old.sha256);
+	return model->bits;
+}
+
+static int
+load_model(Oid schema, Source *source, const char *label, const char *name, bool replace)
+{
+	ModelEntry model = {.schema = schema};
+	int bits = 0;
+
+	PreventCommandIfReadOnly("deephash_load_model()");
+	get_model_name(name, &model.name);
+	/* Starting the engine clears the cache, so that has to come first. */
+	encoder_ping();
+	source_to_cache(source, &model);
+	PG_TRY();
+	{
+		bits = store_model(&model, label, replace);
+	}
+	PG_CATCH();
+	{
+		/* Files that were refused shall not pile up. */
+		cache_remove(model.sha256);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return bits;
 }
 
 static void

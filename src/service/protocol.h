@@ -52,8 +52,8 @@ typedef enum DeephashStatus
 	DEEPHASH_TOO_LARGE,	  /* request or model over a limit */
 	DEEPHASH_NO_MEMORY,	  /* the engine ran out of memory */
 	DEEPHASH_DEVICE,	  /* the device failed */
-	DEEPHASH_BUSY,		  /* too many clients */
-	DEEPHASH_CLOSING,	  /* shutting down in good order: ask its successor */
+	DEEPHASH_BUSY,		  /* too many clients (also unasked: kind and id 0) */
+	DEEPHASH_CLOSING,	  /* shutting down in good order (also unasked): ask again */
 	DEEPHASH_BAD_REQUEST, /* not understood (another version, say); it hangs up */
 	DEEPHASH_STATUS_COUNT
 } DeephashStatus;

@@ -53,7 +53,9 @@ typedef struct Server
 	const char *device; /* name */
 	Engine *engine;
 	int listen_fd;
-	int wake; /* eventfd: the engine finished something */
+	struct stat socket;		 /* what we put at socket_path */
+	int64_t accept_again_us; /* out of file descriptors: not before this */
+	int wake;				 /* eventfd: the engine finished something */
 	Client *clients;
 	int nclients;
 	int64_t buffered; /* bytes of payloads admitted and not yet answered */
@@ -433,8 +435,11 @@ accept_clients(Server *server)
 
 		if (fd < 0)
 		{
-			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-				say('W', "could not accept a connection: %s", strerror(errno));
+			if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+				return;
+			/* Out of descriptors, say: poll would report the newcomer without end. */
+			say('W', "could not accept a connection: %s", strerror(errno));
+			server->accept_again_us = now_us() + INT64_C(1000000);
 			return;
 		}
 		client = peer_is_us(fd) ? calloc(1, sizeof(*client)) : NULL;
@@ -460,7 +465,7 @@ accept_clients(Server *server)
  * path that can be seen can be connected to.
  */
 static int
-listen_at(const char *path, Failure *failure)
+listen_at(const char *path, struct stat *made, Failure *failure)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char final[sizeof(address.sun_path)];
@@ -477,7 +482,7 @@ listen_at(const char *path, Failure *failure)
 	umask(0077);
 	if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
 		chmod(address.sun_path, 0600) != 0 || listen(fd, 1024) != 0 ||
-		rename(address.sun_path, final) != 0)
+		lstat(address.sun_path, made) != 0 || rename(address.sun_path, final) != 0)
 	{
 		refuse(failure, DEEPHASH_BAD_REQUEST, "could not listen at \"%s\": %s", path,
 			   strerror(errno));
@@ -489,15 +494,42 @@ listen_at(const char *path, Failure *failure)
 	return fd;
 }
 
+/* Take our socket away, but not that of a successor who already serves. */
+static void
+remove_socket(const Server *server)
+{
+	struct stat found;
+
+	if (lstat(server->config->socket_path, &found) == 0 &&
+		found.st_dev == server->socket.st_dev && found.st_ino == server->socket.st_ino)
+		unlink(server->config->socket_path);
+}
+
 static void
 start_draining(Server *server)
 {
 	server->draining = true;
-	unlink(server->config->socket_path);
+	remove_socket(server);
 	/* Those who have just connected shall hear that we are closing. */
 	accept_clients(server);
 	close(server->listen_fd);
 	server->listen_fd = -1;
+}
+
+/*
+ * Tell all who are still connected that we close.  One of them may be sending a
+ * request right now, which must not look to it as if we had died.
+ */
+static void
+say_goodbye(Server *server)
+{
+	for (Client *client = server->clients; client; client = client->next)
+	{
+		if (client->fd < 0 || client->out_first)
+			continue;
+		memset(&client->head, 0, sizeof(client->head));
+		answer_now(server, client, DEEPHASH_CLOSING, "deephash-encoder is closing");
+	}
 }
 
 /* Nothing in work and nothing left to write. */
@@ -592,7 +624,9 @@ loop(Server *server, int life_fd, int quit_fd)
 		fds[QUIT] =
 			(struct pollfd){.fd = server->draining ? -1 : quit_fd, .events = POLLIN};
 		fds[WAKE] = (struct pollfd){.fd = server->wake, .events = POLLIN};
-		fds[LISTEN] = (struct pollfd){.fd = server->listen_fd, .events = POLLIN};
+		fds[LISTEN] = (struct pollfd){
+			.fd = now_us() < server->accept_again_us ? -1 : server->listen_fd,
+			.events = POLLIN};
 		for (Client *client = server->clients; client; client = client->next)
 		{
 			short events = client->fd >= 0 ? events_of(server, client) : 0;
@@ -646,18 +680,18 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	server.engine = engine_start(config, device, server.wake, failure);
 	if (server.engine)
 	{
-		server.listen_fd = listen_at(config->socket_path, failure);
+		server.listen_fd = listen_at(config->socket_path, &server.socket, failure);
 		if (server.listen_fd >= 0)
 		{
 			say('R', "ready on device %s (%s), %d threads, batches of up to %d images",
 				device->name, device_text, config->threads, config->batch_size);
 			orderly = loop(&server, life_fd, quit_fd);
+			if (orderly)
+				say_goodbye(&server);
+			remove_socket(&server);
 		}
 		if (server.listen_fd >= 0)
-		{
-			unlink(config->socket_path);
 			close(server.listen_fd);
-		}
 		engine_stop(server.engine);
 	}
 	for (Client *client = server.clients; client; client = client->next)

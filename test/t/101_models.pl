@@ -21,9 +21,13 @@ cmp_ok($server->safe_psql('postgres', "SELECT count(*) FROM deephash_model_chunk
 is( $server->safe_psql('postgres',
 		"SELECT string_agg(data, '' ORDER BY part) = pg_read_binary_file('" . fixture('wide64.safetensors') . "') FROM deephash_model_chunk WHERE model = 'wide'"),
 	't', '... that are its bytes');
+my $cached = () = glob "$run_dir/*.model";
+my (undef, $out, $err) = $server->psql('postgres', "SELECT deephash_load_model('m64', '" . fixture('other16.safetensors') . "')");
+like($err, qr/another model "m64" is already loaded/, 'a name in use is refused');
+is(scalar(() = glob "$run_dir/*.model"), $cached, '... and the file does not stay in the cache');
 $server->safe_psql('postgres', "CREATE ROLE loader LOGIN IN ROLE pg_read_server_files; GRANT EXECUTE ON FUNCTION deephash_load_model(text, text, boolean) TO loader");
 is($server->safe_psql('postgres', "SET ROLE loader; SELECT deephash_load_model('theirs', '" . fixture('other16.safetensors') . "')"), '16', 'a member of pg_read_server_files may');
-my (undef, $out, $err) = $server->psql('postgres', "SELECT deephash_load_model('broken', '" . fixture('half.safetensors') . "')");
+(undef, $out, $err) = $server->psql('postgres', "SELECT deephash_load_model('broken', '" . fixture('half.safetensors') . "')");
 like($err, qr/cannot load model "broken" from "\S+half.safetensors": tensor "hash.weight"/, 'a broken file is refused with the reason');
 (undef, $out, $err) = $server->psql('postgres', "SELECT deephash_load_model('broken', '" . fixture('red.jpg') . "')");
 like($err, qr/not a safetensors file/, '... and one of another kind');

@@ -37,7 +37,13 @@ like(error_of("SELECT deephash_encode($red)"), qr/cannot encode image: .*120.*80
 reload('deephash.max_image_pixels = 1000000');
 is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'limits lifted');
 like(error_of("SELECT deephash_encode(" . image_sql('large') . ")"), qr/cannot encode image: .*2400.*1600/, 'a large image is still one');
-reload('deephash.max_image_pixels = 100000000');
+reload('deephash.max_image_pixels = 100000000', "deephash.device_memory = '16MB'");
+my $vast = "$ENV{TESTDIR}/vast.safetensors";
+open my $file, '>', $vast or die "$vast: $!";
+truncate $file, 17 << 20;
+close $file;
+like(error_of("SELECT deephash_load_model('vast', '$vast')"), qr/model "vast" is larger than deephash.device_memory \(16 MB\)/, 'models over the limit');
+reload("deephash.device_memory = '1GB'");
 
 # --------------------------------------------------------- privileges on settings
 $server->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');

@@ -11,7 +11,7 @@ use IO::Socket::UNIX;
 use Test::More;
 
 use constant { PING => 1, CHECK_MODEL => 2, ENCODE => 3, STATUS => 4 };
-use constant { OK => 0, NO_MODEL => 1, BAD_MODEL => 2, BAD_IMAGE => 3, TOO_LARGE => 4, BUSY => 7, BAD_REQUEST => 9 };
+use constant { OK => 0, NO_MODEL => 1, BAD_MODEL => 2, BAD_IMAGE => 3, TOO_LARGE => 4, BUSY => 7, CLOSING => 8, BAD_REQUEST => 9 };
 
 # The engine built with sanitizers, where there is one; they cannot work in the sandbox.
 my $sanitized = top() . '/build/asan/bin/deephash-encoder';
@@ -156,6 +156,7 @@ is($server->safe_psql('postgres', 'SELECT deephash_encode(' . image_sql('red') .
 my @files = glob "/proc/$pid/task/*";
 cmp_ok(scalar @files, '<', 16, 'it has no more threads than it needs');
 $server->stop;
+is_deeply([ (receive($client))[ 0 .. 2 ] ], [ CLOSING, 0, 0 ], 'who is idle at the end is told of it');
 unlike(server_log($server), qr/deephash-encoder \(PID \d+\) (ended|did not end)/, 'the log tells of no death');
 unlike(server_log($server), qr/Sanitizer|runtime error/, '... and the sanitizers of no mistake');
 done_testing();
