@@ -62,6 +62,19 @@ put_labels(const Dataset *ds, int i)
 		}
 }
 
+/* A comma in a label would be read back as two labels. */
+static bool
+labels_can_be_written(const Dataset *ds, TrainError *err)
+{
+	for (int c = 0; c < ds->nclasses; c++)
+		if (strchr(ds->class_name[c], ','))
+			return train_fail(err,
+							  "--labels separates labels by commas, but the class "
+							  "\"%.200s\" has one in its name: rename it",
+							  ds->class_name[c]);
+	return true;
+}
+
 static bool
 encode_data(const NnModel *model, const char *data, bool labels, int threads,
 			int *skipped, TrainError *err)
@@ -75,6 +88,11 @@ encode_data(const NnModel *model, const char *data, bool labels, int threads,
 
 	if (!ds)
 		return false;
+	if (labels && !labels_can_be_written(ds, err))
+	{
+		dataset_free(ds);
+		return false;
+	}
 	*skipped = ds->skipped;
 	logits = codes_device_logits(&model->graph, ds, threads, err);
 	codes = logits ? codes_pack(logits, model->thresholds, ds->n, bits, err) : NULL;
@@ -220,7 +238,7 @@ cmd_encode(int argc, char **argv)
 	else
 		ok = encode_files(model, argv + optind, argc - optind, threads, &skipped, &err);
 	nn_model_close(model);
-	if (ok && fflush(stdout) != 0)
+	if (ok && (fflush(stdout) != 0 || ferror(stdout)))
 		ok = train_fail(&err, "cannot write the codes: %s", strerror(errno));
 	if (!ok)
 		return command_failed("encode", &err);

@@ -9,6 +9,7 @@
 #include "training/run/judge.h"
 #include "training/run/sets.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -51,19 +52,24 @@ usage(void)
 		sets_protocols(protocols, sizeof(protocols)));
 }
 
-static void
-show(const RetrievalMetrics *m, const char *protocol, bool json)
+static bool
+show(const RetrievalMetrics *m, const char *protocol, bool json, TrainError *err)
 {
 	char *text;
 
-	if (!json)
+	if (json)
 	{
-		judge_print(m, protocol);
-		return;
+		text = export_metrics(m, protocol);
+		if (!text)
+			return train_fail(err, "out of memory");
+		puts(text);
+		free(text);
 	}
-	text = export_metrics(m, protocol);
-	puts(text ? text : "{}");
-	free(text);
+	else
+		judge_print(m, protocol);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return train_fail(err, "cannot write the result: %s", strerror(errno));
+	return true;
 }
 
 /* What the model remembers of its training, for a fair choice of pictures. */
@@ -115,8 +121,7 @@ eval_model(Request *r, TrainError *err)
 		ok = train_fail(err, "protocol \"%s\" has no queries to judge with", r->protocol);
 	ok =
 		ok && judge_network(&model->graph, model->thresholds, &sets, r->threads, &m, err);
-	if (ok)
-		show(&m, r->protocol, r->json);
+	ok = ok && show(&m, r->protocol, r->json, err);
 	sets_free(&sets);
 	nn_model_close(model);
 	return ok;
@@ -133,8 +138,7 @@ eval_codes(const Request *r, TrainError *err)
 	if (!codefile_read_pair(r->query_codes, r->database_codes, &query, &database, err))
 		return false;
 	ok = judge_codes(&query, &database, r->threads, &m, err);
-	if (ok)
-		show(&m, "codes", r->json);
+	ok = ok && show(&m, "codes", r->json, err);
 	codefile_free(&query);
 	codefile_free(&database);
 	return ok;
@@ -143,8 +147,6 @@ eval_codes(const Request *r, TrainError *err)
 static bool
 set_option(Request *r, int option)
 {
-	char *end;
-
 	switch (option)
 	{
 		case 'm':
@@ -167,8 +169,7 @@ set_option(Request *r, int option)
 			return command_double(optarg, 0.001, 0.9, &r->holdout);
 		case 's':
 			r->seed_given = true;
-			r->seed = strtoull(optarg, &end, 10);
-			return *optarg >= '0' && *optarg <= '9' && *end == '\0';
+			return command_seed(optarg, &r->seed);
 		case 'j':
 			r->json = true;
 			return true;

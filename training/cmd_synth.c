@@ -34,8 +34,6 @@ usage(void)
 static bool
 set_option(SynthOptions *o, int option)
 {
-	char *end;
-
 	switch (option)
 	{
 		case 'c':
@@ -47,8 +45,7 @@ set_option(SynthOptions *o, int option)
 		case 'q':
 			return command_int(optarg, 1, 100, &o->quality);
 		case 's':
-			o->seed = strtoull(optarg, &end, 10);
-			return *optarg >= '0' && *optarg <= '9' && *end == '\0';
+			return command_seed(optarg, &o->seed);
 		case 'e':
 			o->into_existing = true;
 			return true;

@@ -62,8 +62,9 @@ usage(void)
 		"  --validate N          every N epochs, show the mAP of some queries (0: "
 		"never)\n"
 		"Effort:\n"
-		"  --minutes N           choose width and epochs to fit N minutes here (40)\n"
-		"  --epochs N            passes over the training pictures\n"
+		"  --minutes N           choose width and epochs to fit N minutes here (40);\n"
+		"                        fewer epochs if the machine turns out slower\n"
+		"  --epochs N            passes over the training pictures, whatever they take\n"
 		"  --width A,B,C         channels of the three blocks, e.g. 32,128,128\n"
 		"  --size N              side of the pictures that the network sees (32 for\n"
 		"                        CIFAR-10, else 48; at least 24)\n"
@@ -209,7 +210,6 @@ set_option(Request *r, LossNumbers *numbers, int option, const char *v)
 	static const char *const optimisers[] = {"sgd", "adamw", NULL};
 	static const char *const averages[] = {"none", "ema", "lookahead", NULL};
 	TrainOptions *o = &r->options;
-	char *end;
 	int i;
 
 	switch (option)
@@ -268,8 +268,7 @@ set_option(Request *r, LossNumbers *numbers, int option, const char *v)
 			o->augment.flip = false;
 			return true;
 		case OPT_SEED:
-			o->seed = strtoull(v, &end, 10);
-			return *v >= '0' && *v <= '9' && *end == '\0';
+			return command_seed(v, &o->seed);
 		case OPT_CHECKPOINT:
 			r->checkpoint = v;
 			return *v != '\0';
@@ -297,7 +296,9 @@ settle_options(TrainOptions *o, const LossNumbers *numbers)
 	for (int i = 0; i < 4; i++)
 		if (numbers->given[i])
 			*to[i] = numbers->value[i];
-	if (o->minutes == 0 && o->epochs == 0)
+	if (o->epochs)
+		o->minutes = 0; /* a fixed number is not cut for time */
+	else if (o->minutes == 0)
 		o->minutes = 40;
 	if (o->size == 0)
 		o->size = sets_default_size(o->data);
@@ -372,6 +373,42 @@ validate(Trainer *t, const Sets *sets, const Request *r, Progress *progress,
 	return true;
 }
 
+/* With --minutes, at the end of an epoch: shorten the run if it would be late. */
+static void
+keep_to_time(Trainer *t, Progress *progress, double budget)
+{
+	TrainOptions *o = &t->options;
+	double first = (double) progress->first / (double) t->steps_per_epoch;
+	int epochs;
+
+	if (o->minutes == 0 || t->step % t->steps_per_epoch != 0)
+		return;
+	epochs = plan_epochs_fitting(o->epochs, first, (int) (t->step / t->steps_per_epoch),
+								 progress_now() - progress->started, budget);
+	if (epochs == o->epochs)
+		return;
+	fprintf(stderr, "%sslower than measured: %d epochs instead of %d fit %.3g minutes\n",
+			progress->terminal ? "\r\033[K" : "", epochs, o->epochs, o->minutes);
+	o->epochs = epochs;
+	progress->total = t->total_steps = t->steps_per_epoch * epochs;
+}
+
+/*
+ * A checkpoint now and then.  A full disk is no reason to throw the run away: the last
+ * checkpoint is still whole, and the next one may find room.
+ */
+static void
+save_sometimes(Trainer *t, const Request *r, const char *checkpoint, double *saved)
+{
+	TrainError err;
+
+	if (progress_now() - *saved <= r->checkpoint_every * 60 || t->step == t->total_steps)
+		return;
+	if (!checkpoint_write(checkpoint, t, &err))
+		fprintf(stderr, "\nwarning: %s\n", err.text);
+	*saved = progress_now();
+}
+
 /* Steps until done, stopped or failed. */
 static bool
 run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint,
@@ -380,46 +417,36 @@ run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint
 	Progress progress;
 	double saved = progress_now();
 	double mean = 0;
+	double budget = plan_training_seconds(t->options.minutes) *
+					(double) (t->total_steps - t->step) / (double) t->total_steps;
+	bool ok = true;
 
 	*stopped = false;
 	progress_start(&progress, t->step, t->total_steps);
-	while (t->step < t->total_steps)
+	while (ok && !*stopped && t->step < t->total_steps)
 	{
 		char text[128];
 
-		if (!trainer_step(t, err))
-		{
-			progress_end(&progress);
-			return false;
-		}
+		ok = trainer_step(t, err);
+		if (!ok)
+			break;
 		mean = mean == 0 ? t->last_loss : 0.95 * mean + 0.05 * t->last_loss;
 		snprintf(text, sizeof(text), "epoch %lld of %d  loss %.4f",
 				 (long long) ((t->step - 1) / t->steps_per_epoch + 1), t->options.epochs,
 				 mean);
 		progress_show(&progress, t->step, t->batch, "pictures", text,
 					  t->step == t->total_steps);
-		if (!validate(t, sets, r, &progress, err))
-		{
-			progress_end(&progress);
-			return false;
-		}
+		ok = validate(t, sets, r, &progress, err);
+		keep_to_time(t, &progress, budget);
 		*stopped = t->step < t->total_steps &&
 				   (stop_asked || (r->stop_after && t->step >= r->stop_after));
-		if (*stopped || (progress_now() - saved > r->checkpoint_every * 60 &&
-						 t->step < t->total_steps))
-		{
-			if (!checkpoint_write(checkpoint, t, err))
-			{
-				progress_end(&progress);
-				return false;
-			}
-			saved = progress_now();
-		}
 		if (*stopped)
-			break;
+			ok = ok && checkpoint_write(checkpoint, t, err);
+		else if (ok)
+			save_sometimes(t, r, checkpoint, &saved);
 	}
 	progress_end(&progress);
-	return true;
+	return ok;
 }
 
 static bool
@@ -471,7 +498,15 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 	ok = !r->resume || checkpoint_read(r->resume, t, &err);
 	ok = ok && run_steps(t, sets, r, checkpoint, &stopped, &err);
 	if (ok && !stopped)
+	{
+		TrainError ignored;
+
+		/* What has been learned is kept where the model cannot be written. */
 		ok = finish(t, sets, r, nn_pool_threads(pool), &err);
+		if (!ok && checkpoint_write(checkpoint, t, &ignored))
+			fprintf(stderr, "the trained network is kept in %s, for --resume\n",
+					checkpoint);
+	}
 	trainer_free(t);
 	if (!ok)
 		return command_failed("train", &err);
@@ -523,6 +558,10 @@ cmd_train(int argc, char **argv)
 				 r.checkpoint ? r.checkpoint : r.resume);
 	else
 		snprintf(checkpoint, sizeof(checkpoint), "%s.checkpoint", r.out);
+	/* Written last, the model would be removed as its own checkpoint. */
+	if (strcmp(checkpoint, r.out) == 0)
+		return command_usage("train", "the checkpoint and --out are one file, \"%s\"",
+							 r.out);
 	strcpy(data, r.options.data);
 	if (!can_write(r.out, &err) || !can_write(checkpoint, &err) ||
 		(r.resume && !checkpoint_options(r.resume, &r.options, &err)))

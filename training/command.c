@@ -45,6 +45,16 @@ command_int(const char *text, int low, int high, int *out)
 }
 
 bool
+command_seed(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return *text >= '0' && *text <= '9' && *end == '\0' && !errno;
+}
+
+bool
 command_double(const char *text, double low, double high, double *out)
 {
 	char *end;

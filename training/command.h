@@ -40,6 +40,7 @@ extern int command_usage(const char *name, const char *format, ...)
 
 /* Numbers from the command line: the whole text must be one, within the range. */
 extern bool command_int(const char *text, int low, int high, int *out);
+extern bool command_seed(const char *text, uint64_t *out);
 extern bool command_double(const char *text, double low, double high, double *out);
 
 /* CPUs that this process may use. */

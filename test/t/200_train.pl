@@ -117,6 +117,30 @@ like($err, qr/skipped .*picture\.jpg/s, 'is named');
 my ($code) = $out =~ /\t([0-9a-f]{8})$/m;
 ok($codes_whole =~ /\t$code\t/, 'the others are encoded, as in a data set');
 
+# ------------------------------------------------------------------ time and the disk
+($status, $out, $err) = train_tool('train', '--data', "folder:$dir/pictures", @small,
+	'--minutes', '0.05', '--out', "$dir/quick");
+is($status, 0, 'a run by time goes through') or diag($err);
+like($err, qr/epochs? .*0\.05 minutes/, 'and says what was chosen');
+
+SKIP: {
+	skip 'no /dev/full', 2 unless -c '/dev/full';
+	run([ 'sh', '-c', 'exec "$@" >/dev/full', 'sh', $program, 'eval', '--query-codes',
+		"$dir/q.tsv", '--database-codes', "$dir/d.tsv" ], '<', \undef, '2>', \$err);
+	is($? >> 8, 1, 'a result that cannot be written shows in the status');
+	like($err, qr/cannot write the result/, 'and is explained');
+}
+
+open $f, '>', "$dir/four.tsv" or die;
+print $f "a\tf0\tcat\tdog\n";
+close $f;
+mkdir "$dir/commas" or die;
+for my $class ('cats,dogs', 'birds')
+{
+	mkdir "$dir/commas/$class" or die;
+	link $jpeg, "$dir/commas/$class/1.jpg" or die;
+}
+
 # ------------------------------------------------------------------------- nonsense
 for my $case (
 	[ [], 2, qr/Usage/ ],
@@ -126,6 +150,9 @@ for my $case (
 	[ [ @train, '--out', "$dir/x", '--bits', '0' ], 2, qr/--bits cannot be "0"/ ],
 	[ [ @train, '--out', "$dir/x", '--bits', '64k' ], 2, qr/--bits cannot be "64k"/ ],
 	[ [ @train, '--out', "$dir/x", '--loss', 'none' ], 2, qr/--loss cannot be "none"/ ],
+	[ [ @train, '--out', "$dir/x", '--seed', '18446744073709551616' ], 2, qr/--seed cannot be/ ],
+	[ [ @train, '--out', "$dir/x", '--rate', 'nan' ], 2, qr/--rate cannot be "nan"/ ],
+	[ [ @train, '--out', "$dir/x", '--checkpoint', "$dir/x" ], 2, qr/are one file/ ],
 	[ [ @train, '--out', "$dir/missing/x" ], 1, qr/cannot write/ ],
 	[ [ 'train', '--data', 'folder:/nonexistent', '--out', "$dir/x" ], 1, qr/nonexistent/ ],
 	[ [ 'train', '--data', 'stork', '--out', "$dir/x" ], 1, qr/describes no data set/ ],
@@ -137,6 +164,10 @@ for my $case (
 	[ [ 'eval', '--model', "$dir/whole", '--data', "folder:$dir/pictures", '--protocol', 'P99' ],
 		1, qr/P99/ ],
 	[ [ 'eval', '--query-codes', "$dir/whole", '--database-codes', "$dir/d.tsv" ], 1, qr/line 1/ ],
+	[ [ 'eval', '--query-codes', "$dir/four.tsv", '--database-codes', "$dir/d.tsv" ], 1,
+		qr/expected three columns/ ],
+	[ [ 'encode', '--model', "$dir/whole", '--labels', '--data', "folder:$dir/commas" ], 1,
+		qr/class "cats,dogs" has one in its name/ ],
 	[ [ 'encode', '--model', "$dir/whole" ], 2, qr/either files or --data/ ],
 	[ [ 'inspect', "$dir/long.checkpoint" ], 1, qr/./ ],
 	[ ['synth'], 2, qr/one folder/ ])

@@ -23,6 +23,7 @@
 #include "training/run/codes.h"
 #include "training/run/export.h"
 #include "training/run/judge.h"
+#include "training/run/plan.h"
 #include "training/run/trainer.h"
 
 static char folder[] = "/tmp/deephash-train-XXXXXX";
@@ -471,6 +472,40 @@ test_options(void **state)
 	free(good);
 }
 
+/* JSON cannot hold such a name, so a checkpoint could not be read back. */
+static void
+test_name_not_utf8(void **state)
+{
+	TrainOptions o = small_options();
+	TrainError err;
+
+	(void) state;
+	assert_true(train_options_check(&o, &err));
+	strcpy(o.data, "folder:caf\xe9");
+	assert_false(train_options_check(&o, &err));
+	assert_non_null(strstr(err.text, "UTF-8"));
+}
+
+/* A run that turns out slower than measured is shortened, and always ends properly. */
+static void
+test_keeping_to_time(void **state)
+{
+	(void) state;
+	/* as planned, a little late, and early */
+	assert_int_equal(plan_epochs_fitting(24, 0, 1, 5, 120), 24);
+	assert_int_equal(plan_epochs_fitting(24, 0, 1, 5.2, 120), 24);
+	assert_int_equal(plan_epochs_fitting(24, 0, 12, 10, 120), 24);
+	/* half as fast from the start; from the middle */
+	assert_int_equal(plan_epochs_fitting(24, 0, 1, 10, 120), 12);
+	assert_int_equal(plan_epochs_fitting(24, 0, 16, 100, 120), 19);
+	/* a resumed run counts from where it began */
+	assert_int_equal(plan_epochs_fitting(24, 11.5, 12, 5, 60), 17);
+	/* far too late: one last epoch; done: done */
+	assert_int_equal(plan_epochs_fitting(24, 0, 1, 500, 120), 2);
+	assert_int_equal(plan_epochs_fitting(24, 0, 23, 500, 120), 24);
+	assert_int_equal(plan_epochs_fitting(24, 0, 24, 500, 120), 24);
+}
+
 /* A disk that is full: a clear error, nothing left behind, the old file intact. */
 static void
 test_disk_full(void **state)
@@ -656,6 +691,8 @@ main(void)
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_checkpoint_refusals),
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_name_not_utf8),
+		cmocka_unit_test(test_keeping_to_time),
 		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_not_finite),
 		cmocka_unit_test(test_export),

@@ -34,6 +34,7 @@ typedef struct RetrievalMetrics
 	double top1;			 /* expected 1-NN accuracy */
 	double collision_shared; /* pictures whose code another picture has / pictures */
 	double collision_lost;	 /* (pictures - distinct codes) / pictures */
+	double collision_pairs;	 /* pairs of pictures with one code / pairs */
 	double bit_balance;		 /* mean over bits of |mean of +-1| */
 } RetrievalMetrics;
 

@@ -268,6 +268,9 @@ metrics_retrieval(const CodeSet *query, const CodeSet *database, bool same_set, 
 		return false;
 	out->collision_shared = (double) stats.sharing / database->n;
 	out->collision_lost = (double) (database->n - stats.distinct) / database->n;
+	if (database->n > 1)
+		out->collision_pairs =
+			(double) stats.pairs / (0.5 * database->n * (database->n - 1.0));
 	out->bit_balance = stats.balance;
 	return true;
 }

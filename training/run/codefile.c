@@ -184,7 +184,7 @@ add_line(Rows *r, LabelNames *names, char *line, const char *path, long number,
 	char *rest = NULL;
 	int bits;
 
-	if (!labels)
+	if (!labels || strchr(labels + 1, '\t'))
 		return train_fail(
 			err,
 			"%.300s line %ld: expected three columns with tabs between them: "

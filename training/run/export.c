@@ -56,6 +56,8 @@ export_metrics(const RetrievalMetrics *m, const char *protocol)
 	json_object_set_new(o, "queries", json_integer(m->nqueries));
 	json_object_set_new(o, "database", json_integer(m->ndatabase));
 	json_object_set_new(o, "map_all", number(m->map_all));
+	json_object_set_new(o, "map_all_best", number(m->map_best));
+	json_object_set_new(o, "map_all_worst", number(m->map_worst));
 	for (int i = 0; i < m->nprecision; i++)
 	{
 		char name[32];
@@ -67,6 +69,8 @@ export_metrics(const RetrievalMetrics *m, const char *protocol)
 	json_object_set_new(o, "recall_radius_2", number(m->recall_radius2));
 	json_object_set_new(o, "top_1", number(m->top1));
 	json_object_set_new(o, "collision_shared", number(m->collision_shared));
+	json_object_set_new(o, "collision_lost", number(m->collision_lost));
+	json_object_set_new(o, "collision_pairs", number(m->collision_pairs));
 	json_object_set_new(o, "bit_balance", number(m->bit_balance));
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);

@@ -67,14 +67,15 @@ judge_print(const RetrievalMetrics *m, const char *protocol)
 		"mAP@all             %.6f (ties by expectation; %.6f to %.6f by their order)\n",
 		m->map_all, m->map_worst, m->map_best);
 	if (m->k)
-		printf("mAP@%-5d           %.6f\n", m->k, m->map_at_k_min);
+		printf("mAP@%-5d           %.6f (over the hits among them: %.6f)\n", m->k,
+			   m->map_at_k_min, m->map_at_k);
 	for (int i = 0; i < m->nprecision; i++)
 		printf("P@%-5d             %.6f\n", m->precision_n[i], m->precision[i]);
 	printf("P@H<=2              %.6f (empty balls %.6f, recall %.6f)\n",
 		   m->precision_radius2, m->empty_radius2, m->recall_radius2);
 	printf("1-NN                %.6f\n", m->top1);
-	printf("shared codes        %.6f (lost to duplicates %.6f)\n", m->collision_shared,
-		   m->collision_lost);
+	printf("shared codes        %.6f (lost to duplicates %.6f, pairs %.6f)\n",
+		   m->collision_shared, m->collision_lost, m->collision_pairs);
 	printf("bit imbalance       %.6f\n", m->bit_balance);
 }
 

@@ -132,6 +132,8 @@ set_field(TrainOptions *o, const Field *f, double value)
 bool
 train_options_check(const TrainOptions *o, TrainError *err)
 {
+	json_t *data;
+
 	for (size_t i = 0; i < NFIELDS; i++)
 	{
 		double v = get_field(o, &fields[i]);
@@ -142,6 +144,12 @@ train_options_check(const TrainOptions *o, TrainError *err)
 	}
 	if (!loss_find(o->loss))
 		return train_fail(err, "unknown loss \"%s\"", o->loss);
+	/* Checkpoints and models hold it as JSON, which cannot be anything else. */
+	data = json_string(o->data);
+	if (!data)
+		return train_fail(err, "the name of the data is not UTF-8: begin the run inside "
+							   "its folder, with a relative path");
+	json_decref(data);
 	return true;
 }
 

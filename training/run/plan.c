@@ -26,6 +26,26 @@ static const int ladder[][3] = {
 /* Time left for encoding, judging and writing the model. */
 #define TRAINING_SHARE 0.92
 
+/* A run is not cut for being late by less than this. */
+#define LATENESS 1.05
+
+double
+plan_training_seconds(double minutes)
+{
+	return minutes * 60 * TRAINING_SHARE;
+}
+
+int
+plan_epochs_fitting(int epochs, double first, int done, double seconds, double budget)
+{
+	double each = seconds / (done - first);
+	double more = (budget - seconds) / each;
+
+	if (done >= epochs || seconds + (epochs - done) * each <= LATENESS * budget)
+		return epochs;
+	return more < 1 ? done + 1 : done + (int) more;
+}
+
 static int
 batch_for(int pictures)
 {
@@ -79,7 +99,7 @@ static bool
 choose_width(TrainOptions *o, const Dataset *ds, NnPool *pool, double *rate,
 			 TrainError *err)
 {
-	double seconds = o->minutes * 60 * TRAINING_SHARE;
+	double seconds = plan_training_seconds(o->minutes);
 	double work;
 	double macs;
 
@@ -108,6 +128,7 @@ plan_complete(TrainOptions *o, const Dataset *ds, NnPool *pool,
 	bool open_width = o->channels[0] == 0;
 	bool open_epochs = o->epochs == 0;
 	double rate = 0;
+	double fit;
 	char line[256];
 
 	if (o->batch == 0)
@@ -122,15 +143,13 @@ plan_complete(TrainOptions *o, const Dataset *ds, NnPool *pool,
 		rate = measure(o, ds, pool, err);
 	if (rate <= 0)
 		return false;
-	o->epochs = (int) (rate * o->minutes * 60 * TRAINING_SHARE / ds->n);
-	if (o->epochs < 1)
-		o->epochs = 1;
-	if (o->epochs > EPOCHS_MOST)
-		o->epochs = EPOCHS_MOST;
+	fit = rate * plan_training_seconds(o->minutes) / ds->n;
+	o->epochs = fit < 1 ? 1 : fit > EPOCHS_MOST ? EPOCHS_MOST : (int) fit;
 	snprintf(line, sizeof(line),
 			 "this machine trains about %.0f pictures a second: width %d-%d-%d and %d "
-			 "epochs fit %.3g minutes",
-			 rate, o->channels[0], o->channels[1], o->channels[2], o->epochs, o->minutes);
+			 "%s %.3g minutes",
+			 rate, o->channels[0], o->channels[1], o->channels[2], o->epochs,
+			 fit < 1 ? "epoch, which takes longer than" : "epochs fit", o->minutes);
 	told(line);
 	return true;
 }
