@@ -131,4 +131,9 @@ compat_sha256_finish(compat_sha256 *hash, uint8 *digest)
 }
 #endif
 
+/* 18 has pg_noreturn instead, which goes before a declaration. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 #endif

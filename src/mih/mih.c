@@ -26,8 +26,12 @@ bytea *
 mihoptions(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt table[] = {
-		{"chunks", RELOPT_TYPE_INT, offsetof(MihOptions, chunks)},
-		{"pending_pages", RELOPT_TYPE_INT, offsetof(MihOptions, pending_pages)},
+		{.optname = "chunks",
+		 .opttype = RELOPT_TYPE_INT,
+		 .offset = offsetof(MihOptions, chunks)},
+		{.optname = "pending_pages",
+		 .opttype = RELOPT_TYPE_INT,
+		 .offset = offsetof(MihOptions, pending_pages)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, mih_relopt_kind,
