@@ -149,6 +149,11 @@ $(B)/bench/%: bench/%.c $(B)/lib/libdeephash.a
 bench-decode: $(B)/bench/decode
 	@$(B)/bench/decode "$(IMAGES)"
 
+# ROWS=N rows; SETS and QUERIES as in the script.
+.PHONY: bench-search
+bench-search: tree $(B)/bench/search
+	@bench/search.sh $(ROWS)
+
 # Then run build/fuzz/fuzz_NAME [CORPUS]; needs clang with libFuzzer.
 FUZZ_CC ?= clang
 .PHONY: fuzz

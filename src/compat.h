@@ -55,6 +55,33 @@
 #define compat_relation_ownercheck(relid, roleid) pg_class_ownercheck(relid, roleid)
 #endif
 
+/* What a relation's file is called; renamed with 16. */
+#if PG_VERSION_NUM >= 160000
+#include "storage/relfilelocator.h"
+
+typedef RelFileLocator compat_file;
+#define compat_relation_file(rel) ((rel)->rd_locator)
+#define compat_same_file(a, b) RelFileLocatorEquals(a, b)
+#else
+#include "storage/relfilenode.h"
+
+typedef RelFileNode compat_file;
+#define compat_relation_file(rel) ((rel)->rd_node)
+#define compat_same_file(a, b) RelFileNodeEquals(a, b)
+#endif
+
+/*
+ * 14 can pin the buffer that held a block a while ago without a look-up; false if
+ * it holds another one now.  (Not for temporary tables: their case had a bug.)
+ */
+#if PG_VERSION_NUM >= 140000
+#define compat_read_recent(rel, block, buffer)                                           \
+	(!RelationUsesLocalBuffers(rel) &&                                                   \
+	 ReadRecentBuffer(compat_relation_file(rel), MAIN_FORKNUM, block, buffer))
+#else
+#define compat_read_recent(rel, block, buffer) false
+#endif
+
 /* 18 counts index searches where EXPLAIN finds them. */
 #if PG_VERSION_NUM >= 180000
 #define compat_count_search(scan)                                                        \

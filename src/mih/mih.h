@@ -189,6 +189,8 @@ typedef struct MihSegment
 	uint32 id;
 	MihRoot root;
 	MihDirEntry *dir[MIH_MAX_CHUNKS]; /* loaded when first asked for */
+	Buffer *recent[MIH_MAX_CHUNKS];	  /* with dir: where each page was last, 0: unknown */
+	uint32 reads;					  /* of entry pages */
 } MihSegment;
 
 /* The entries of a page, to be read in place. */
@@ -240,6 +242,8 @@ extern Buffer mih_pin_page(Relation index, BlockNumber block,
 						   BufferAccessStrategy strategy);
 extern Buffer mih_read_page(Relation index, BlockNumber block, uint32 part, int kind,
 							int lockmode, BufferAccessStrategy strategy);
+extern void mih_lock_page(Relation index, Buffer buf, uint32 part, int kind,
+						  int lockmode);
 extern Buffer mih_new_page(Relation index);
 extern void mih_return_page(Relation index, Buffer buf);
 extern void mih_free_page(Relation index, BlockNumber block, uint32 part);
@@ -294,10 +298,17 @@ extern void mih_sort_end(MihSort *sort);
 /* mihsegment.c */
 extern MihSegment *mih_segment_open(Relation index, const MihPart *part);
 extern const MihDirEntry *mih_segment_dir(Relation index, MihSegment *segment, int table);
+extern Buffer mih_segment_page(Relation index, MihSegment *segment, int table,
+							   uint32 page, int lockmode, BufferAccessStrategy strategy);
+extern void mih_segment_prefetch(const MihSegment *segment, int table, uint32 page);
 extern BlockNumber mih_put_page(Relation index, Page image, bool building);
 extern MihPart mih_write_segment(Relation index, uint32 id, MihSource *source,
 								 double nentries, int nbits, const uint8 *sample,
 								 int nsample, bool building);
+
+/* mihcache.c */
+extern MihSegment *mih_cache_open(Relation index, uint64 identity, const MihPart *part);
+extern void mih_cache_close(MihSegment *segment);
 
 /* mihsource.c */
 extern void mih_cursor_begin(MihCursor *cursor, Relation index, const MihPart *part,

@@ -77,12 +77,33 @@ mih_pin_page(Relation index, BlockNumber block, BufferAccessStrategy strategy)
 }
 
 /*
- * Pin and lock a page that must be of this kind and part.
+ * Lock a pinned page that must be of this kind and part.
  *
  * On the primary the pins on the heads of parts keep pages from being used
  * again under a scan, so a foreign stamp is damage.  Replay does not know the
  * pins of a standby: there it is a page that was used again in the meantime.
  */
+void
+mih_lock_page(Relation index, Buffer buf, uint32 part, int kind, int lockmode)
+{
+	MihPageTail *tail;
+
+	LockBuffer(buf, lockmode);
+	mih_check_page(index, buf);
+	tail = MihTail(BufferGetPage(buf));
+	if (tail->part == part && tail->kind == kind)
+		return;
+	if (TransactionStartedDuringRecovery())
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("index \"%s\" was rewritten on the primary while a "
+							   "query on this standby was reading it",
+							   RelationGetRelationName(index)),
+						errhint("Run the query again.")));
+	mih_corrupt(index, BufferGetBlockNumber(buf),
+				"page belongs to another part of the index");
+}
+
+/* Pin and lock a page that must be of this kind and part. */
 Buffer
 mih_read_page(Relation index, BlockNumber block, uint32 part, int kind, int lockmode,
 			  BufferAccessStrategy strategy)
@@ -91,21 +112,8 @@ mih_read_page(Relation index, BlockNumber block, uint32 part, int kind, int lock
 	Buffer buf = kind == MIH_PAGE_ENTRIES ? ReadBufferExtended(index, MAIN_FORKNUM, block,
 															   RBM_NORMAL, strategy)
 										  : mih_pin_page(index, block, strategy);
-	MihPageTail *tail;
 
-	LockBuffer(buf, lockmode);
-	mih_check_page(index, buf);
-	tail = MihTail(BufferGetPage(buf));
-	if (tail->part != part || tail->kind != kind)
-	{
-		if (TransactionStartedDuringRecovery())
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("index \"%s\" was rewritten on the primary while a "
-								   "query on this standby was reading it",
-								   RelationGetRelationName(index)),
-							errhint("Run the query again.")));
-		mih_corrupt(index, block, "page belongs to another part of the index");
-	}
+	mih_lock_page(index, buf, part, kind, lockmode);
 	return buf;
 }
 

@@ -19,8 +19,6 @@ mihbeginscan(Relation index, int nkeys, int norderbys)
 	scan->index = index;
 	scan->context =
 		AllocSetContextCreate(CurrentMemoryContext, "mih scan", ALLOCSET_DEFAULT_SIZES);
-	scan->segments_context = AllocSetContextCreate(
-		CurrentMemoryContext, "mih scan segments", ALLOCSET_DEFAULT_SIZES);
 	if (norderbys > 1)
 	{
 		desc->xs_orderbyvals = palloc0(sizeof(Datum) * norderbys);
@@ -34,7 +32,11 @@ static void
 release_parts(MihScan *scan)
 {
 	for (int p = 0; p < scan->nparts; p++)
+	{
 		ReleaseBuffer(scan->parts[p].head);
+		if (scan->parts[p].segment)
+			mih_cache_close(scan->parts[p].segment);
+	}
 	scan->nparts = 0;
 	scan->started = false;
 }
@@ -60,7 +62,6 @@ mihendscan(IndexScanDesc desc)
 
 	release_parts(scan);
 	MemoryContextDelete(scan->context);
-	MemoryContextDelete(scan->segments_context);
 	pfree(scan);
 }
 
@@ -194,36 +195,12 @@ pin_parts(MihScan *scan)
 	scan->started = true;
 }
 
-/* The segment behind a part, from an earlier scan of this node or opened now. */
-static MihSegment *
-open_segment(MihScan *scan, const MihPart *part)
-{
-	MemoryContext old;
-
-	for (int i = 0; i < scan->nkept; i++)
-		if (scan->kept[i]->id == part->id)
-			return scan->kept[i];
-	old = MemoryContextSwitchTo(scan->segments_context);
-	if (scan->kept == NULL)
-		scan->kept = palloc(sizeof(MihSegment *) * 2 * MIH_MAX_PARTS);
-	scan->kept[scan->nkept] = mih_segment_open(scan->index, part);
-	MemoryContextSwitchTo(old);
-	return scan->kept[scan->nkept++];
-}
-
 /* Open segments, put the query into their order of bits, and pick the streams. */
 static void
 prepare_parts(MihScan *scan)
 {
 	int nbytes = hamming_bytes(scan->nbits);
 
-	/* A node rescanned for long could gather segments that are gone. */
-	if (scan->nkept > MIH_MAX_PARTS)
-	{
-		MemoryContextReset(scan->segments_context);
-		scan->kept = NULL;
-		scan->nkept = 0;
-	}
 	for (int p = 0; p < scan->nparts; p++)
 	{
 		MihScanPart *part = &scan->parts[p];
@@ -232,7 +209,7 @@ prepare_parts(MihScan *scan)
 			continue;
 		if (part->part.kind == MIH_PART_SEGMENT)
 		{
-			part->segment = open_segment(scan, &part->part);
+			part->segment = mih_cache_open(scan->index, scan->meta.identity, &part->part);
 			if (part->segment->root.layout.nbits != scan->meta.nbits)
 				mih_corrupt(scan->index, part->part.head,
 							"segment holds codes of another length");

@@ -76,15 +76,12 @@ typedef struct MihScan
 {
 	Relation index;
 	BufferAccessStrategy strategy;
-	MemoryContext segments_context; /* roots and directories; outlive a rescan */
-	MemoryContext context;			/* all else; reset by a rescan */
+	MemoryContext context; /* of one scan; reset by a rescan */
 	MihMeta meta;
 	bool started; /* parts are pinned */
 
 	int nparts;
 	MihScanPart *parts;
-	int nkept; /* segments kept from earlier scans of this node */
-	MihSegment **kept;
 
 	bool want_codes; /* entries with a code are wanted */
 	bool want_nulls; /* entries of NULL are wanted, after the codes */

@@ -10,6 +10,9 @@
 #include "storage/predicate.h"
 #include "utils/memutils.h"
 
+#define LONG_WAY 17		 /* every so many reads of entry pages look in the buffer table */
+#define PREFETCH_LINES 6 /* cache lines; the processor goes on by itself */
+
 /* One table being written. */
 typedef struct TableWriter
 {
@@ -309,6 +312,53 @@ mih_segment_dir(Relation index, MihSegment *segment, int table)
 	}
 	if (n != npages)
 		mih_corrupt(index, segment->root.dir[table], "directory ends early");
+	segment->recent[table] = MemoryContextAllocExtended(
+		GetMemoryChunkContext(segment), sizeof(Buffer) * Max((Size) npages, 1),
+		MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	segment->dir[table] = dir;
 	return dir;
+}
+
+/*
+ * Pin and lock an entry page, by its place in the directory, which has been
+ * loaded.  Where the page was last time it mostly still is, and looking there
+ * saves the look-up in the buffer table.  PostgreSQL does not count such a visit
+ * as a use of the buffer, so now and then one goes the long way, lest the pages
+ * of a busy index seem idle and be evicted.
+ */
+Buffer
+mih_segment_page(Relation index, MihSegment *segment, int table, uint32 page,
+				 int lockmode, BufferAccessStrategy strategy)
+{
+	BlockNumber block = segment->dir[table][page].block;
+	Buffer *recent = &segment->recent[table][page];
+	Buffer buf = *recent;
+
+	if (++segment->reads % LONG_WAY != 0 && buf != InvalidBuffer &&
+		block != InvalidBlockNumber && compat_read_recent(index, block, buf))
+	{
+		pgstat_count_buffer_read(index);
+		pgstat_count_buffer_hit(index);
+	}
+	else
+		*recent = buf = mih_pin_page(index, block, strategy);
+	mih_lock_page(index, buf, segment->id, MIH_PAGE_ENTRIES, lockmode);
+	return buf;
+}
+
+/* Bring the beginning of a page that will be read next towards the processor. */
+void
+mih_segment_prefetch(const MihSegment *segment, int table, uint32 page)
+{
+	Buffer buf = segment->recent[table][page];
+
+	if (buf > 0)
+	{
+		const char *at = BufferGetPage(buf);
+
+		for (int line = 0; line < PREFETCH_LINES; line++)
+			__builtin_prefetch(at + line * MIH_CODES_OFFSET);
+		__builtin_prefetch(at + BLCKSZ / 2);
+		__builtin_prefetch(at + BLCKSZ - sizeof(MihPageTail));
+	}
 }

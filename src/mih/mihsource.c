@@ -37,13 +37,18 @@ mih_cursor_next(MihCursor *cursor)
 	CHECK_FOR_INTERRUPTS();
 	if (cursor->segment)
 	{
-		const MihDirEntry *dir =
-			mih_segment_dir(cursor->index, cursor->segment, cursor->table);
+		MihSegment *segment = cursor->segment;
+		uint32 page = cursor->page;
+		uint32 npages = segment->root.npages[cursor->table];
 
-		if (cursor->page == cursor->segment->root.npages[cursor->table])
+		mih_segment_dir(cursor->index, segment, cursor->table);
+		if (page == npages)
 			return InvalidBuffer;
-		return mih_read_page(cursor->index, dir[cursor->page++].block, cursor->part.id,
-							 MIH_PAGE_ENTRIES, cursor->lockmode, cursor->strategy);
+		if (page + 1 < npages)
+			mih_segment_prefetch(segment, cursor->table, page + 1);
+		cursor->page++;
+		return mih_segment_page(cursor->index, segment, cursor->table, page,
+								cursor->lockmode, cursor->strategy);
 	}
 	if (cursor->next == InvalidBlockNumber)
 		return InvalidBuffer;

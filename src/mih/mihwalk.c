@@ -11,6 +11,7 @@
 #include "mih/mihscan.h"
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 typedef struct Walk
 {
@@ -158,6 +159,50 @@ mih_plan_walk(MihScan *scan, int radius, uint64 limit)
 	return n;
 }
 
+/* The first marked page from number page on, or npages. */
+static uint32
+next_marked(const uint64 *visit, uint32 page, uint32 npages)
+{
+	uint64 word;
+
+	if (page >= npages)
+		return npages;
+	word = visit[page / 64] & (PG_UINT64_MAX << (page % 64));
+	while (word == 0)
+	{
+		page = (page / 64 + 1) * 64;
+		if (page >= npages)
+			return npages;
+		word = visit[page / 64];
+	}
+	return page / 64 * 64 + pg_rightmost_one_pos64(word);
+}
+
+/* Visit the pages of one table that mih_plan_walk marked. */
+static void
+walk_table(MihScan *scan, MihScanPart *part, int j, MihSink *sink)
+{
+	MihSegment *segment = part->segment;
+	const uint64 *visit = part->visit[j];
+	uint32 npages = segment->root.npages[j];
+	uint32 next;
+
+	mih_segment_dir(scan->index, segment, j);
+	for (uint32 i = next_marked(visit, 0, npages); i < npages; i = next)
+	{
+		Buffer buf;
+
+		CHECK_FOR_INTERRUPTS();
+		next = next_marked(visit, i + 1, npages);
+		if (next < npages)
+			mih_segment_prefetch(segment, j, next);
+		buf = mih_segment_page(scan->index, segment, j, i, BUFFER_LOCK_SHARE,
+							   scan->strategy);
+		mih_probe_page(scan, part, buf, j, sink);
+		UnlockReleaseBuffer(buf);
+	}
+}
+
 /* Visit the pages that mih_plan_walk marked. */
 void
 mih_walk(MihScan *scan, MihSink *sink)
@@ -169,30 +214,7 @@ mih_walk(MihScan *scan, MihSink *sink)
 		if (part->stream != MIH_STREAM_WALK)
 			continue;
 		for (int j = 0; j < part->segment->root.ntables; j++)
-		{
-			uint32 npages = part->segment->root.npages[j];
-			const MihDirEntry *dir;
-
-			if (part->budget[j] < 0)
-				continue;
-			dir = mih_segment_dir(scan->index, part->segment, j);
-			for (uint32 i = 0; i < npages; i++)
-			{
-				Buffer buf;
-
-				if (part->visit[j][i / 64] == 0)
-				{
-					i |= 63;
-					continue;
-				}
-				if (!(part->visit[j][i / 64] & (UINT64CONST(1) << (i % 64))))
-					continue;
-				CHECK_FOR_INTERRUPTS();
-				buf = mih_read_page(scan->index, dir[i].block, part->part.id,
-									MIH_PAGE_ENTRIES, BUFFER_LOCK_SHARE, scan->strategy);
-				mih_probe_page(scan, part, buf, j, sink);
-				UnlockReleaseBuffer(buf);
-			}
-		}
+			if (part->budget[j] >= 0)
+				walk_table(scan, part, j, sink);
 	}
 }
