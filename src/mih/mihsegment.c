@@ -10,8 +10,8 @@
 #include "storage/predicate.h"
 #include "utils/memutils.h"
 
-#define LONG_WAY 17		 /* every so many reads of entry pages look in the buffer table */
-#define PREFETCH_LINES 6 /* cache lines; the processor goes on by itself */
+#define LONG_WAY 61 /* every so many reads of entry pages look in the buffer table */
+#define PREFETCH_LINES (BLCKSZ * 9 / 16 / 64) /* cache lines: all codes of 64 bits */
 
 /* One table being written. */
 typedef struct TableWriter
@@ -346,7 +346,7 @@ mih_segment_page(Relation index, MihSegment *segment, int table, uint32 page,
 	return buf;
 }
 
-/* Bring the beginning of a page that will be read next towards the processor. */
+/* Bring a page that will be read next towards the processor. */
 void
 mih_segment_prefetch(const MihSegment *segment, int table, uint32 page)
 {
@@ -357,8 +357,7 @@ mih_segment_prefetch(const MihSegment *segment, int table, uint32 page)
 		const char *at = BufferGetPage(buf);
 
 		for (int line = 0; line < PREFETCH_LINES; line++)
-			__builtin_prefetch(at + line * MIH_CODES_OFFSET);
-		__builtin_prefetch(at + BLCKSZ / 2);
+			__builtin_prefetch(at + line * 64);
 		__builtin_prefetch(at + BLCKSZ - sizeof(MihPageTail));
 	}
 }
