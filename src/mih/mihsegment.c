@@ -335,13 +335,15 @@ mih_segment_page(Relation index, MihSegment *segment, int table, uint32 page,
 	Buffer buf = *recent;
 
 	if (++segment->reads % LONG_WAY != 0 && buf != InvalidBuffer &&
-		block != InvalidBlockNumber && compat_read_recent(index, block, buf))
+		compat_read_recent(index, block, buf))
 	{
 		pgstat_count_buffer_read(index);
 		pgstat_count_buffer_hit(index);
 	}
 	else
-		*recent = buf = mih_pin_page(index, block, strategy);
+		/* The block was checked when the directory was read. */
+		*recent = buf =
+			ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 	mih_lock_page(index, buf, segment->id, MIH_PAGE_ENTRIES, lockmode);
 	return buf;
 }
