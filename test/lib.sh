@@ -50,7 +50,7 @@ copy_checkout() {
 	mkdir -p "$1"
 	chmod 755 "$1"
 	(cd "$top" && tar --exclude=./.git --exclude=./build/obj --exclude=./build/asan/obj --exclude=./build/asan/lib \
-		--exclude=./build/tap --exclude=./.quickstart -cf - .) | tar -C "$1" -xf -
+		--exclude=./build/tap --exclude=./build/pg-headers --exclude=./.quickstart -cf - .) | tar -C "$1" -xf -
 	chmod -R a+rX "$1"
 }
 

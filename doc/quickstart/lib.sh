@@ -14,6 +14,7 @@ step() {
 	steps=$((steps + 1))
 	say "$steps. $1"
 }
+indent() { sed 's/^\(.\)/   \1/'; }
 note() { printf '   %s\n' "$1"; }
 fail() {
 	printf '\nquickstart: %s\n' "$1" >&2
@@ -184,7 +185,7 @@ show_sql() {
 	local text
 	text=$(cat)
 	printf '%s\n' "$text" | sed "s/^/   $dim/; s/\$/$plain/"
-	printf '%s\n' "$text" | sql -P pager=off | sed '/^$/d; s/^/   /'
+	printf '%s\n' "$text" | sql -P pager=off -P footer=off | sed '/^$/d; s/^/   /'
 }
 
 # fill_table TABLE FOLDER: insert the pictures of a folder of class folders.

@@ -2,8 +2,7 @@
 -- all of them.
 \pset pager off
 \pset footer off
-\echo
-\echo '   SELECT class, code <~> :query AS distance FROM photo ORDER BY distance LIMIT 10'
+\echo 'SELECT class, code <~> :query AS distance FROM photo ORDER BY distance LIMIT 10'
 \echo
 SELECT q.class AS "query", string_agg(p.class || ' ' || p.distance, ', ' ORDER BY p.distance, p.id) AS "neighbours and their distances"
 FROM (SELECT DISTINCT ON (class) * FROM query ORDER BY class, id LIMIT 8) q,

@@ -65,10 +65,10 @@ ask quickstart 'CREATE TABLE query (LIKE photo INCLUDING IDENTITY)' >/dev/null
 ask quickstart "CREATE TRIGGER query_code BEFORE INSERT ON query FOR EACH ROW
 	EXECUTE FUNCTION deephash_encode_trigger('jpeg', 'code', 'quickstart')" >/dev/null
 fill_table query "$home/pictures/query"
-sql -f doc/quickstart/neighbours.sql
+sql -f doc/quickstart/neighbours.sql | indent
 
 step "How the database finds them"
-sql -f doc/quickstart/explain.sql
+sql -f doc/quickstart/explain.sql | indent
 
 step "A page to look at"
 sql -At -F $'\t' -f doc/quickstart/results.sql -o "$home/results.tsv"
