@@ -8,7 +8,7 @@ cd "$top"
 link=$home
 [ -e "$home" ] || { echo "nothing to remove: there is no $home"; exit 0; }
 home=$(cd "$home" && pwd -P)
-[ -d "$home/data" ] || [ -d "$home/pictures" ] || [ -d "$home/source" ] || [ -d "$home/tree" ] || [ -z "$(ls -A "$home")" ] ||
+[ -f "$home/.made-by-quickstart" ] || [ -z "$(ls -A "$home")" ] ||
 	fail "$home does not look like a quick start; remove it yourself"
 if [ -f "$home/data/postmaster.pid" ]; then
 	# pg_ctl of the copy that the server runs from, else of the system.

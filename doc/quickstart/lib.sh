@@ -72,6 +72,9 @@ choose_home() {
 	fi
 	mkdir -p "$home"
 	home=$(cd "$home" && pwd)
+	[ -f "$home/.made-by-quickstart" ] || [ "$home" = "$top/.quickstart" ] || [ -z "$(ls -A "$home")" ] || [ "$tree" = "$home/tree" ] ||
+		fail "$home has something in it already" "name a new or empty folder"
+	: >"$home/.made-by-quickstart" # so that quickstart-clean dares to remove it
 	[ "$(id -u)" != 0 ] || server_can_read "$home" ||
 		fail "user $server_user, who runs the server, cannot enter $home" "choose a folder that everybody may enter"
 	check_disk "$home" 500
