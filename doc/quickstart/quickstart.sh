@@ -84,7 +84,7 @@ cat <<END
   try:      SELECT id, class, code <~> (SELECT code FROM query WHERE id = 1) AS distance
             FROM photo ORDER BY distance LIMIT 10;
   look at:  $home/sheet.html
-  remove:   make quickstart-clean
+  remove:   make quickstart-clean${QUICKSTART:+ QUICKSTART=$QUICKSTART}
 
 END
 trap - EXIT
