@@ -59,6 +59,11 @@ SELECT bit_correlation(repeat('f', 257)::hashcode);
 \set VERBOSITY sqlstate
 SELECT majority(code) FROM seen;
 SELECT bit_correlation(repeat('f', 257)::hashcode);
-SELECT bitcounts_transition(NULL, 'a');
+-- Refused by the function, or by later servers before it is called.
+DO $$ BEGIN
+  PERFORM bitcounts_transition(NULL, 'a');
+  RAISE EXCEPTION 'called outside of an aggregate';
+EXCEPTION WHEN undefined_function OR feature_not_supported THEN NULL;
+END $$;
 DROP TABLE seen, many, alone, together;
 \set VERBOSITY default
