@@ -111,14 +111,14 @@ cmp_ok($batches2 - $batches, '<', 12, 'in fewer batches');
 my ($file) = glob "$dir/*.model";
 ok($file, 'models lie in the cache');
 unlink glob "$dir/*.model";
-kill 'KILL', engine_pid($server);
+kill_engine($server);
 is($server->safe_psql('postgres', "SELECT deephash_encode($red, 'm64')"), $code, 'a lost cache file comes back');
 ($file) = glob "$dir/*.model";
 open my $f, '+<', $file;
 seek $f, 5, 0;
 print $f 'XX';
 close $f;
-kill 'KILL', engine_pid($server);
+kill_engine($server);
 ok(wait_until(sub { my @e = engines($server); @e == 1 && engine_pid($server) }, 20), 'an engine is there');
 is($server->safe_psql('postgres', "SELECT deephash_encode($red, 'm64')"), $code, 'a damaged one is noticed and replaced');
 

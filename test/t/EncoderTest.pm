@@ -7,7 +7,7 @@ use Deephash;
 use IPC::Run ();
 use Exporter 'import';
 
-our @EXPORT = qw(fixture load_models image_sql engine_pid engines start_query finish_query
+our @EXPORT = qw(fixture load_models image_sql engine_pid kill_engine engines start_query finish_query
   wait_until_waiting start_session talk end_session);
 
 # The path of a file that `make fixtures` made.
@@ -35,6 +35,16 @@ sub engine_pid
 {
 	my ($server) = @_;
 	return $server->safe_psql('postgres', 'SELECT pid FROM deephash_service');
+}
+
+# Kill the engine and wait until it is gone: a call that reaches it while it dies
+# is told so, as it should be.
+sub kill_engine
+{
+	my ($server) = @_;
+	my $pid = engine_pid($server);
+	kill 'KILL', $pid;
+	wait_until(sub { !-e "/proc/$pid" }, 20) or die "engine $pid outlives SIGKILL";
 }
 
 # All engines of a server.  They keep their own /proc/PID/cwd to themselves, so
