@@ -24,7 +24,8 @@ rm -rf "$work"
 mkdir -p "$work"
 
 echo "model $(basename "$model"), $(stat -c %s "$model") bytes, sha256 $(sha256sum "$model" | cut -c1-16)…"
-"$train" images --data "cifar10:$data:test" --out "$work/jpeg" --quality 95
+"$train" images --data "cifar10:$data:test" --out "$work/jpeg" --quality 95 >/dev/null
+echo "$(wc -l <"$work/jpeg/manifest.tsv") test pictures as JPEGs"
 "$train" encode --model "$model" --data "cifar10:$data:train" --labels >"$work/database.tsv"
 bits=$("$train" encode --model "$model" --data "cifar10:$data:test" --labels |
 	tee "$work/test_pixels.tsv" | awk 'NR == 1 { print length($2) * 4 }')
