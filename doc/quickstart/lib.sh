@@ -191,11 +191,16 @@ show_sql() {
 	printf '%s\n' "$text" | sql -P pager=off -P footer=off | sed '/^$/d; s/^/   /'
 }
 
-# fill_table TABLE FOLDER: insert the pictures of a folder of class folders.
+# fill_table TABLE FOLDER: insert the pictures of a folder of class folders.  One
+# that cannot be decoded is told of and left out, as training does.
 fill_table() {
-	local begun=$SECONDS n took
+	local begun=$SECONDS n bad took
 	n=$(count "$2")
-	perl doc/quickstart/copy.pl "$2" | sql -c "COPY $1 (class, name, jpeg) FROM STDIN"
+	perl doc/quickstart/copy.pl "$2" |
+		sql -q -c "SET deephash.bad_image = 'warning'" -c "COPY $1 (class, name, jpeg) FROM STDIN"
 	took=$((SECONDS - begun))
+	bad=$(ask quickstart "WITH gone AS (DELETE FROM $1 WHERE code IS NULL RETURNING 1) SELECT count(*) FROM gone")
+	[ "$bad" = 0 ] || note "$bad of $n could not be decoded (see above) and were left out"
+	n=$((n - bad))
 	note "$n pictures encoded and inserted in $took s ($((n / (took > 0 ? took : 1))) per second)"
 }
