@@ -50,10 +50,10 @@ ALTER TABLE o ADD EXCLUDE USING mih (code WITH <~>);
 SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'hashcode_mih_ops';
 CREATE OPERATOR CLASS half FOR TYPE hashcode USING mih AS OPERATOR 1 <@ (hashcode, hashball);
 SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'half';
-CREATE OPERATOR CLASS odd FOR TYPE hashcode USING mih AS OPERATOR 1 <@ (hashcode, hashball), OPERATOR 2 <~> (hashcode, hashcode) FOR ORDER BY integer_ops, FUNCTION 1 hashcode_cmp(hashcode, hashcode);
+CREATE OPERATOR CLASS odd FOR TYPE hashcode USING mih AS OPERATOR 1 <@ (hashcode, hashball), OPERATOR 2 <~> (hashcode, hashcode) FOR ORDER BY integer_ops, FUNCTION 2 hashcode_cmp(hashcode, hashcode);
 CREATE OPERATOR CLASS odd FOR TYPE hashcode USING mih AS OPERATOR 1 = (hashcode, hashcode), OPERATOR 2 <~> (hashcode, hashcode) FOR ORDER BY integer_ops;
 SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'odd';
-CREATE OPERATOR CLASS third FOR TYPE hashcode USING mih AS OPERATOR 3 = (hashcode, hashcode);
+CREATE OPERATOR CLASS third FOR TYPE hashcode USING mih AS OPERATOR 4 = (hashcode, hashcode);
 DROP OPERATOR FAMILY half USING mih;
 DROP OPERATOR FAMILY odd USING mih;
 

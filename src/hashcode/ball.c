@@ -18,6 +18,7 @@ PG_FUNCTION_INFO_V1(hashball_send);
 PG_FUNCTION_INFO_V1(hashball_construct);
 PG_FUNCTION_INFO_V1(hashball_centre);
 PG_FUNCTION_INFO_V1(hashball_radius);
+PG_FUNCTION_INFO_V1(hashball_mutual);
 
 HashBall *
 hashball_make(int nbits, const uint8 *bits, int32 radius)
@@ -144,4 +145,14 @@ Datum
 hashball_radius(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(PG_GETARG_HASHBALL_P(0)->radius);
+}
+
+/* Each ball holds the other's centre. */
+Datum
+hashball_mutual(PG_FUNCTION_ARGS)
+{
+	HashBall *a = PG_GETARG_HASHBALL_P(0);
+	HashBall *b = PG_GETARG_HASHBALL_P(1);
+
+	PG_RETURN_BOOL(hashball_centre_distance(a, b) <= Min(a->radius, b->radius));
 }

@@ -13,6 +13,9 @@ extern HashBall *hashball_make(int nbits, const uint8 *bits, int32 radius);
 /* Distance from the centre within the radius; different lengths are an error. */
 extern bool hashball_holds(const HashBall *ball, const HashCode *code);
 
+/* Distance of the centres; different lengths are an error. */
+extern int32 hashball_centre_distance(const HashBall *a, const HashBall *b);
+
 /*
  * The radius to use for codes of nbits bits: a negative one is an error, one past
  * nbits means every code.

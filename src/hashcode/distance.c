@@ -37,6 +37,12 @@ hashball_holds(const HashBall *ball, const HashCode *code)
 	return distance(code->bits, code->nbits, ball->bits, ball->nbits) <= ball->radius;
 }
 
+int32
+hashball_centre_distance(const HashBall *a, const HashBall *b)
+{
+	return distance(a->bits, a->nbits, b->bits, b->nbits);
+}
+
 int
 hashball_check_radius(int32 radius, int nbits)
 {

@@ -14,9 +14,12 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_statistic.h"
+#include "catalog/pg_type.h"
 #include "utils/lsyscache.h"
 
 #include <math.h>
+
+#include "hashcode/view.h"
 
 #define SAMPLE_TARGET 10 /* sampled hits that are trusted as much as the model */
 #define MAX_CENTRES 32	 /* sampled codes taken as centre when it is unknown */
@@ -45,18 +48,21 @@ normal_tail(double mean, double variance, double r)
 	return 0.5 * erfc(-(r + 0.5 - mean) / sqrt(2 * variance));
 }
 
-/* Distance of a sampled code, or -1 if it has another length. */
+/* Distance of a sampled value, or -1 if it has another length. */
 static int
-sample_distance(const HashCode *code, int nbits, const uint8 *centre)
+sample_distance(const AttStatsSlot *slot, int i, int nbits, const uint8 *centre)
 {
-	if (code->nbits != nbits)
+	CodeView code;
+
+	code_view(slot->valuetype, slot->values[i], &code);
+	if (code.nbits != nbits)
 		return -1;
-	return (int) hamming_kernels()->distance(code->bits, centre, hamming_bytes(nbits));
+	return (int) hamming_kernels()->distance(code.bits, centre, hamming_bytes(nbits));
 }
 
 /* The share of the population that `sample` was drawn from that lies in the ball. */
 static double
-estimate_from_sample(const Datum *sample, int n, int nbits, const uint8 *centre,
+estimate_from_sample(const AttStatsSlot *sample, int nbits, const uint8 *centre,
 					 int radius)
 {
 	double sum = 0;
@@ -67,9 +73,9 @@ estimate_from_sample(const Datum *sample, int n, int nbits, const uint8 *centre,
 	double model;
 	double trust;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < sample->nvalues; i++)
 	{
-		int d = sample_distance(DatumGetHashCodeP(sample[i]), nbits, centre);
+		int d = sample_distance(sample, i, nbits, centre);
 
 		if (d < 0)
 			continue;
@@ -105,15 +111,14 @@ estimate_around(const ColumnSample *s, int nbits, const uint8 *centre, int radiu
 
 	for (int i = 0; i < s->common.nvalues; i++)
 	{
-		int d = sample_distance(DatumGetHashCodeP(s->common.values[i]), nbits, centre);
+		int d = sample_distance(&s->common, i, nbits, centre);
 
 		if (d >= 0 && d <= radius)
 			common += s->common.numbers[i];
 	}
 	if (rest <= 0)
 		return common;
-	return common + rest * estimate_from_sample(s->bounds.values, s->bounds.nvalues,
-												nbits, centre, radius);
+	return common + rest * estimate_from_sample(&s->bounds, nbits, centre, radius);
 }
 
 /*
@@ -133,11 +138,12 @@ estimate_around_typical(const ColumnSample *s, int radius)
 
 		for (int i = 0; i < from->nvalues; i += step)
 		{
-			HashCode *centre = DatumGetHashCodeP(from->values[i]);
+			CodeView centre;
 			double w = slot == 0 ? from->numbers[i]
 								 : (1 - s->common_share) * step / from->nvalues;
 
-			sum += w * estimate_around(s, centre->nbits, centre->bits, radius);
+			code_view(from->valuetype, from->values[i], &centre);
+			sum += w * estimate_around(s, centre.nbits, centre.bits, radius);
 			weight += w;
 		}
 	}
@@ -150,7 +156,9 @@ ball_selectivity(VariableStatData *column, Oid function, EstimatedBall ball)
 	ColumnSample s = {.null_share = 0};
 	Selectivity answer = -1;
 
-	if (ball.nbits == 0 && column->atttypmod > 0)
+	if (column->vartype == INT8OID || column->vartype == INT4OID)
+		ball.nbits = column->vartype == INT8OID ? 64 : 32;
+	else if (ball.nbits == 0 && column->atttypmod > 0)
 		ball.nbits = column->atttypmod;
 	if (HeapTupleIsValid(column->statsTuple))
 		s.null_share = ((Form_pg_statistic) GETSTRUCT(column->statsTuple))->stanullfrac;

@@ -18,22 +18,50 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "hashcode/view.h"
+
 PG_FUNCTION_INFO_V1(hamming_within_support);
 
-#define BALL_STRATEGY 1 /* <@ in every operator family of mih over hashcode */
+#define BALL_STRATEGY 1 /* <@ in every operator family of mih over codes */
 
 /*
- * hashball(centre, radius) by its identity, never by search path: the function of
- * that name and those argument types beside hamming_within itself.
+ * A function by its identity, never by search path: the one of that name and those
+ * argument types beside hamming_within itself.
  */
 static Oid
-ball_constructor(Oid within_function, Oid code_type)
+function_beside(Oid within_function, const char *name, Oid *types, int ntypes)
 {
-	Oid argument_types[2] = {code_type, INT4OID};
-
-	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("hashball"),
-						   PointerGetDatum(buildoidvector(argument_types, 2)),
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+						   PointerGetDatum(buildoidvector(types, ntypes)),
 						   ObjectIdGetDatum(get_func_namespace(within_function)));
+}
+
+/*
+ * hashball(centre, radius), or NULL if there is no such function.  A centre of
+ * another type than hashcode goes through its cast, hashcode(centre).
+ */
+static Expr *
+make_ball(Oid within_function, Node *centre, Node *radius)
+{
+	Oid types[2] = {exprType(centre), INT4OID};
+	Oid constructor = function_beside(within_function, "hashball", types, 2);
+
+	if (!OidIsValid(constructor))
+	{
+		Oid cast = function_beside(within_function, "hashcode", types, 1);
+
+		if (!OidIsValid(cast))
+			return NULL;
+		types[0] = get_func_rettype(cast);
+		constructor = function_beside(within_function, "hashball", types, 2);
+		if (!OidIsValid(constructor))
+			return NULL;
+		centre = (Node *) makeFuncExpr(cast, types[0], list_make1(centre), InvalidOid,
+									   InvalidOid, COERCE_EXPLICIT_CALL);
+	}
+	return (Expr *) makeFuncExpr(constructor, get_func_rettype(constructor),
+								 list_make2(centre, radius), InvalidOid, InvalidOid,
+								 COERCE_EXPLICIT_CALL);
 }
 
 /* The index condition for hamming_within(a, b, r), or NIL if there is none. */
@@ -44,9 +72,6 @@ index_condition(SupportRequestIndexCondition *request)
 	Node *column;
 	Node *centre;
 	Node *radius;
-	Oid code_type;
-	Oid constructor;
-	Oid ball_type;
 	Oid operator_id;
 	Expr *ball;
 
@@ -60,18 +85,13 @@ index_condition(SupportRequestIndexCondition *request)
 		!compat_is_pseudo_constant_for_index(request->root, radius, request->index))
 		return NIL;
 
-	code_type = exprType(column);
-	constructor = ball_constructor(request->funcid, code_type);
-	if (!OidIsValid(constructor))
+	ball = make_ball(request->funcid, centre, radius);
+	if (ball == NULL)
 		return NIL;
-	ball_type = get_func_rettype(constructor);
-	operator_id =
-		get_opfamily_member(request->opfamily, code_type, ball_type, BALL_STRATEGY);
+	operator_id = get_opfamily_member(request->opfamily, exprType(column),
+									  exprType((Node *) ball), BALL_STRATEGY);
 	if (!OidIsValid(operator_id))
 		return NIL;
-
-	ball = (Expr *) makeFuncExpr(constructor, ball_type, list_make2(centre, radius),
-								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 	/* A constant for the index's cost estimate; a wrong radius is for the executor. */
 	if (IsA(radius, Const) && DatumGetInt32(((Const *) radius)->constvalue) >= 0)
 		ball = (Expr *) eval_const_expressions(request->root, (Node *) ball);
@@ -89,6 +109,7 @@ selectivity(SupportRequestSelectivity *request)
 {
 	EstimatedBall ball = {0};
 	VariableStatData column;
+	CodeView view;
 	Node *centre = NULL;
 	Node *radius;
 
@@ -122,8 +143,9 @@ selectivity(SupportRequestSelectivity *request)
 			request->selectivity = 0;
 			return true;
 		}
-		ball.nbits = DatumGetHashCodeP(value->constvalue)->nbits;
-		ball.centre = DatumGetHashCodeP(value->constvalue)->bits;
+		code_view(value->consttype, value->constvalue, &view);
+		ball.nbits = view.nbits;
+		ball.centre = view.bits;
 	}
 	request->selectivity = ball_selectivity(&column, request->funcid, ball);
 	ReleaseVariableStats(column);

@@ -125,6 +125,88 @@ CREATE FUNCTION @extschema@.hamming_within(a @extschema@.hashcode, b @extschema@
   SUPPORT @extschema@.hamming_within_support
   AS 'MODULE_PATHNAME', 'hamming_within';
 
+-- ---------------------------------------------------------------- bit strings and integers
+-- The same operators for what people already store.  bit is binary coercible to
+-- varbit, so one declaration serves both and clashes with none for bit alone.
+-- That of integer keeps a literal from becoming a bigint unasked.
+CREATE FUNCTION @extschema@.varbit_hamming(pg_catalog.varbit, pg_catalog.varbit)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'varbit_hamming';
+CREATE OPERATOR @extschema@.<~> (
+  FUNCTION = @extschema@.varbit_hamming, LEFTARG = pg_catalog.varbit, RIGHTARG = pg_catalog.varbit,
+  COMMUTATOR = OPERATOR(@extschema@.<~>)
+);
+CREATE FUNCTION @extschema@.varbit_in_ball(pg_catalog.varbit, @extschema@.hashball)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'varbit_in_ball';
+CREATE FUNCTION @extschema@.hashball_contains(@extschema@.hashball, pg_catalog.varbit)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashball_contains_varbit';
+CREATE OPERATOR @extschema@.<@ (
+  FUNCTION = @extschema@.varbit_in_ball, LEFTARG = pg_catalog.varbit, RIGHTARG = @extschema@.hashball,
+  COMMUTATOR = OPERATOR(@extschema@.@>),
+  RESTRICT = @extschema@.hashcode_in_ball_sel, JOIN = @extschema@.hashcode_in_ball_joinsel
+);
+CREATE OPERATOR @extschema@.@> (
+  FUNCTION = @extschema@.hashball_contains, LEFTARG = @extschema@.hashball, RIGHTARG = pg_catalog.varbit,
+  COMMUTATOR = OPERATOR(@extschema@.<@),
+  RESTRICT = @extschema@.hashball_contains_sel, JOIN = @extschema@.hashball_contains_joinsel
+);
+CREATE FUNCTION @extschema@.hamming_within(a pg_catalog.varbit, b pg_catalog.varbit, radius pg_catalog.int4)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  SUPPORT @extschema@.hamming_within_support
+  AS 'MODULE_PATHNAME', 'varbit_within';
+CREATE FUNCTION @extschema@.bigint_hamming(pg_catalog.int8, pg_catalog.int8)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bigint_hamming';
+CREATE OPERATOR @extschema@.<~> (
+  FUNCTION = @extschema@.bigint_hamming, LEFTARG = pg_catalog.int8, RIGHTARG = pg_catalog.int8,
+  COMMUTATOR = OPERATOR(@extschema@.<~>)
+);
+CREATE FUNCTION @extschema@.bigint_in_ball(pg_catalog.int8, @extschema@.hashball)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'bigint_in_ball';
+CREATE FUNCTION @extschema@.hashball_contains(@extschema@.hashball, pg_catalog.int8)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashball_contains_bigint';
+CREATE OPERATOR @extschema@.<@ (
+  FUNCTION = @extschema@.bigint_in_ball, LEFTARG = pg_catalog.int8, RIGHTARG = @extschema@.hashball,
+  COMMUTATOR = OPERATOR(@extschema@.@>),
+  RESTRICT = @extschema@.hashcode_in_ball_sel, JOIN = @extschema@.hashcode_in_ball_joinsel
+);
+CREATE OPERATOR @extschema@.@> (
+  FUNCTION = @extschema@.hashball_contains, LEFTARG = @extschema@.hashball, RIGHTARG = pg_catalog.int8,
+  COMMUTATOR = OPERATOR(@extschema@.<@),
+  RESTRICT = @extschema@.hashball_contains_sel, JOIN = @extschema@.hashball_contains_joinsel
+);
+CREATE FUNCTION @extschema@.hamming_within(a pg_catalog.int8, b pg_catalog.int8, radius pg_catalog.int4)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  SUPPORT @extschema@.hamming_within_support
+  AS 'MODULE_PATHNAME', 'bigint_within';
+CREATE FUNCTION @extschema@.integer_hamming(pg_catalog.int4, pg_catalog.int4)
+  RETURNS pg_catalog.int4 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'integer_hamming';
+CREATE OPERATOR @extschema@.<~> (
+  FUNCTION = @extschema@.integer_hamming, LEFTARG = pg_catalog.int4, RIGHTARG = pg_catalog.int4,
+  COMMUTATOR = OPERATOR(@extschema@.<~>)
+);
+CREATE FUNCTION @extschema@.hamming_within(a pg_catalog.int4, b pg_catalog.int4, radius pg_catalog.int4)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  SUPPORT @extschema@.hamming_within_support
+  AS 'MODULE_PATHNAME', 'integer_within';
+
+-- ---------------------------------------------------------------- balls among themselves
+-- What EXCLUDE USING mih takes: symmetric, and no two rows conflict unless each
+-- lies within the other's radius.
+CREATE FUNCTION @extschema@.hashball_mutual(@extschema@.hashball, @extschema@.hashball)
+  RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'hashball_mutual';
+CREATE OPERATOR @extschema@.<@> (
+  FUNCTION = @extschema@.hashball_mutual, LEFTARG = @extschema@.hashball, RIGHTARG = @extschema@.hashball,
+  COMMUTATOR = OPERATOR(@extschema@.<@>),
+  RESTRICT = pg_catalog.contsel, JOIN = pg_catalog.contjoinsel
+);
+
 -- ---------------------------------------------------------------- comparison
 CREATE FUNCTION @extschema@.hashcode_eq(@extschema@.hashcode, @extschema@.hashcode)
   RETURNS pg_catalog.bool LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
@@ -415,6 +497,17 @@ COMMENT ON FUNCTION @extschema@.asymmetric_distance(@extschema@.hashcode, pg_cat
 COMMENT ON OPERATOR @extschema@.<~> (@extschema@.hashcode, @extschema@.hashcode) IS 'Hamming distance';
 COMMENT ON OPERATOR @extschema@.<@ (@extschema@.hashcode, @extschema@.hashball) IS 'code lies in ball';
 COMMENT ON OPERATOR @extschema@.@> (@extschema@.hashball, @extschema@.hashcode) IS 'ball holds code';
+COMMENT ON FUNCTION @extschema@.hamming_within(pg_catalog.varbit, pg_catalog.varbit, pg_catalog.int4) IS 'whether a and b differ in at most radius bits; served by mih indexes';
+COMMENT ON OPERATOR @extschema@.<~> (pg_catalog.varbit, pg_catalog.varbit) IS 'Hamming distance';
+COMMENT ON OPERATOR @extschema@.<@ (pg_catalog.varbit, @extschema@.hashball) IS 'bit string lies in ball';
+COMMENT ON OPERATOR @extschema@.@> (@extschema@.hashball, pg_catalog.varbit) IS 'ball holds bit string';
+COMMENT ON FUNCTION @extschema@.hamming_within(pg_catalog.int8, pg_catalog.int8, pg_catalog.int4) IS 'whether a and b differ in at most radius bits; served by mih indexes';
+COMMENT ON OPERATOR @extschema@.<~> (pg_catalog.int8, pg_catalog.int8) IS 'Hamming distance';
+COMMENT ON OPERATOR @extschema@.<@ (pg_catalog.int8, @extschema@.hashball) IS 'bigint, as a code of 64 bits, lies in ball';
+COMMENT ON OPERATOR @extschema@.@> (@extschema@.hashball, pg_catalog.int8) IS 'ball holds bigint, as a code of 64 bits';
+COMMENT ON FUNCTION @extschema@.hamming_within(pg_catalog.int4, pg_catalog.int4, pg_catalog.int4) IS 'whether a and b differ in at most radius bits';
+COMMENT ON OPERATOR @extschema@.<~> (pg_catalog.int4, pg_catalog.int4) IS 'Hamming distance';
+COMMENT ON OPERATOR @extschema@.<@> (@extschema@.hashball, @extschema@.hashball) IS 'each ball holds the centre of the other';
 COMMENT ON OPERATOR @extschema@.& (@extschema@.hashcode, @extschema@.hashcode) IS 'bitwise and';
 COMMENT ON OPERATOR @extschema@.| (@extschema@.hashcode, @extschema@.hashcode) IS 'bitwise or';
 COMMENT ON OPERATOR @extschema@.# (@extschema@.hashcode, @extschema@.hashcode) IS 'bitwise exclusive or';

@@ -11,6 +11,26 @@ CREATE OPERATOR CLASS @extschema@.hashcode_mih_ops
   OPERATOR 2 @extschema@.<~> (@extschema@.hashcode, @extschema@.hashcode)
     FOR ORDER BY pg_catalog.integer_ops;
 
+-- For other types, function 1 makes the code.  bit columns take that of varbit.
+CREATE OPERATOR CLASS @extschema@.bit_mih_ops
+  DEFAULT FOR TYPE pg_catalog.varbit USING mih AS
+  OPERATOR 1 @extschema@.<@ (pg_catalog.varbit, @extschema@.hashball),
+  OPERATOR 2 @extschema@.<~> (pg_catalog.varbit, pg_catalog.varbit)
+    FOR ORDER BY pg_catalog.integer_ops,
+  FUNCTION 1 @extschema@.hashcode(pg_catalog.varbit);
+CREATE OPERATOR CLASS @extschema@.bigint_mih_ops
+  DEFAULT FOR TYPE pg_catalog.int8 USING mih AS
+  OPERATOR 1 @extschema@.<@ (pg_catalog.int8, @extschema@.hashball),
+  OPERATOR 2 @extschema@.<~> (pg_catalog.int8, pg_catalog.int8)
+    FOR ORDER BY pg_catalog.integer_ops,
+  FUNCTION 1 @extschema@.hashcode(pg_catalog.int8);
+
+-- For EXCLUDE USING mih (hashball(code, radius) WITH <@>).
+CREATE OPERATOR CLASS @extschema@.hashball_mih_ops
+  DEFAULT FOR TYPE @extschema@.hashball USING mih AS
+  OPERATOR 3 @extschema@.<@> (@extschema@.hashball, @extschema@.hashball),
+  FUNCTION 1 @extschema@.centre(@extschema@.hashball);
+
 CREATE FUNCTION @extschema@.mih_flush(index pg_catalog.regclass)
   RETURNS pg_catalog.int8 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'mih_flush';

@@ -56,8 +56,11 @@
 #define MIH_MAX_PERM_BITS 2048 /* longer codes keep their order of bits */
 #define MIH_HIST_BINS 64	   /* of the sampled distances in the metapage */
 
-#define MIH_STRATEGY_WITHIN 1	/* hashcode <@ hashball, search */
-#define MIH_STRATEGY_DISTANCE 2 /* hashcode <~> hashcode, order */
+#define MIH_STRATEGY_WITHIN 1	/* code <@ hashball, search */
+#define MIH_STRATEGY_DISTANCE 2 /* code <~> code, order */
+#define MIH_STRATEGY_MUTUAL 3	/* hashball <@> hashball, search, for EXCLUDE */
+
+#define MIH_CODE_PROC 1 /* hashcode of a value of another type */
 
 /* Results that a scan keeps in its first refill, and how that number grows. */
 #define MIH_FIRST_KEEP 256
@@ -268,12 +271,15 @@ extern int mih_find_part(const MihMeta *meta, int kind);
 extern MihPart *mih_add_part(MihMeta *meta);
 extern uint32 mih_take_id(Relation index, MihMeta *meta);
 extern int mih_free_slots(const MihMeta *meta);
-extern int mih_column_bits(Relation index);
-extern void mih_wrong_length(Relation index, int got, int expected)
-	pg_attribute_noreturn();
 extern void mih_lock_maintenance(Relation index);
 extern bool mih_try_lock_maintenance(Relation index);
 extern void mih_unlock_maintenance(Relation index);
+
+/* mihdatum.c */
+extern HashCode *mih_read_code(Relation index, Datum value);
+extern int mih_column_bits(Relation index);
+extern void mih_wrong_length(Relation index, int got, int expected)
+	pg_attribute_noreturn();
 
 /* mihlayout.c */
 extern void mih_choose_layout(MihLayout *layout, int *ntables, int nbits, int chunks,

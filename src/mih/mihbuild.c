@@ -104,7 +104,7 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		return;
 	}
 	old = MemoryContextSwitchTo(state->context);
-	code = DatumGetHashCodeP(values[0]);
+	code = mih_read_code(index, values[0]);
 	if (state->nbits == 0)
 		state->nbits = code->nbits;
 	if (code->nbits != state->nbits)

@@ -13,8 +13,8 @@ mihhandler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
-	am->amstrategies = 2;
-	am->amsupport = 0;
+	am->amstrategies = 3;
+	am->amsupport = 1;
 	am->amoptsprocnum = 0;
 	am->amcanorder = false;
 	am->amcanorderbyop = true;

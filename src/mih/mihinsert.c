@@ -166,7 +166,7 @@ mihinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation
 
 	if (!isnull[0])
 	{
-		entry.code = DatumGetHashCodeP(values[0]);
+		entry.code = mih_read_code(index, values[0]);
 		entry.nbytes = hamming_bytes(entry.code->nbits);
 		entry.kind = MIH_PART_PENDING;
 	}

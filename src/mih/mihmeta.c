@@ -114,29 +114,6 @@ mih_free_slots(const MihMeta *meta)
 	return n;
 }
 
-/* The length that the indexed column or expression declares, 0 if none. */
-int
-mih_column_bits(Relation index)
-{
-	int typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
-
-	return typmod > 0 ? typmod : 0;
-}
-
-/* A code of another length than the index holds came in. */
-void
-mih_wrong_length(Relation index, int got, int expected)
-{
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
-		 errmsg("code of %d bits does not fit index \"%s\", which holds codes of %d bits",
-				got, RelationGetRelationName(index), expected),
-		 errhint("Declare the column as hashcode(%d), or make one partial index for "
-				 "each length.",
-				 expected)));
-}
-
 /*
  * The lock that flush, merge and VACUUM exclude one another with.  It is taken
  * before any buffer lock, held across the whole rearrangement, and let go at

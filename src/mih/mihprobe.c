@@ -60,7 +60,7 @@ take_run(MihScan *scan, Buffer buf, const MihEntries *entries, int i, int distan
 			mih_queue_add(sink->queue, MihKeyMake(distance, &tid));
 		else
 		{
-			tbm_add_tuples(sink->tbm, &tid, 1, false);
+			tbm_add_tuples(sink->tbm, &tid, 1, sink->recheck);
 			sink->ntids++;
 		}
 	}

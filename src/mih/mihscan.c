@@ -79,7 +79,11 @@ check_length(MihScan *scan, int nbits)
 			 errhint("Both codes must come from models with the same number of bits.")));
 }
 
-/* Sort out the search keys: balls, IS NULL, IS NOT NULL. */
+/*
+ * Sort out the search keys: balls, IS NULL, IS NOT NULL.  In an index over balls
+ * the key is a ball too: the rows it wants are within its radius and within their
+ * own, which only the operator can tell.
+ */
 static void
 read_keys(MihScan *scan, IndexScanDesc desc)
 {
@@ -96,6 +100,7 @@ read_keys(MihScan *scan, IndexScanDesc desc)
 		{
 			/* The operator is strict: no NULL passes, and nothing passes NULL. */
 			scan->want_nulls = false;
+			scan->recheck |= key->sk_strategy == MIH_STRATEGY_MUTUAL;
 			if (key->sk_flags & SK_ISNULL)
 				scan->want_codes = false;
 			else
@@ -129,10 +134,12 @@ read_request(MihScan *scan, IndexScanDesc desc)
 	scan->nbits = 0;
 	scan->nfilters = 0;
 	scan->ordered = false;
+	scan->recheck = false;
 	read_keys(scan, desc);
 	if (desc->numberOfOrderBys > 0 && !(desc->orderByData[0].sk_flags & SK_ISNULL))
 	{
-		HashCode *code = DatumGetHashCodeP(desc->orderByData[0].sk_argument);
+		const HashCode *code =
+			mih_read_code(desc->indexRelation, desc->orderByData[0].sk_argument);
 
 		scan->ordered = true;
 		scan->query = code->bits;
@@ -263,19 +270,20 @@ start(IndexScanDesc desc)
 	MihScan *scan = desc->opaque;
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 
+	read_request(scan, desc);
 	/*
 	 * TIDs wait in the queue without a pin on their pages, so a TID may be
-	 * given to another row meanwhile; only an MVCC snapshot keeps such a row
-	 * invisible.
+	 * given to another row meanwhile.  An MVCC snapshot keeps such a row
+	 * invisible; where the operator is asked again, as for EXCLUDE, the row is
+	 * judged by what it is.
 	 */
-	if (!IsMVCCSnapshot(desc->xs_snapshot))
+	if (!IsMVCCSnapshot(desc->xs_snapshot) && !scan->recheck)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("index \"%s\" of type mih can be scanned only under an "
 							   "MVCC snapshot",
 							   RelationGetRelationName(scan->index))));
 	pgstat_count_index_scan(scan->index);
 	compat_count_search(desc);
-	read_request(scan, desc);
 	pin_parts(scan);
 	prepare_parts(scan);
 	start_streams(scan);
@@ -365,7 +373,7 @@ mihgettuple(IndexScanDesc desc, ScanDirection dir)
 		elog(ERROR, "mih indexes are scanned forward only");
 	if (!scan->started)
 		start(desc);
-	desc->xs_recheck = false;
+	desc->xs_recheck = scan->recheck;
 	old = MemoryContextSwitchTo(scan->context);
 	found = mih_stream_next(scan, &key);
 	if (found)
@@ -391,7 +399,8 @@ mihgetbitmap(IndexScanDesc desc, TIDBitmap *tbm)
 	MihSink sink;
 
 	start(desc);
-	sink = (MihSink){.tbm = tbm, .max_distance = scan->max_distance};
+	sink = (MihSink){
+		.tbm = tbm, .max_distance = scan->max_distance, .recheck = scan->recheck};
 	old = MemoryContextSwitchTo(scan->context);
 	if (scan->nbits > 0)
 	{

@@ -69,6 +69,7 @@ typedef struct MihSink
 	MihQueue *queue; /* ordered results, or NULL */
 	TIDBitmap *tbm;	 /* else a bitmap */
 	int64 ntids;	 /* given to the bitmap */
+	bool recheck;	 /* the bitmap's rows are to be looked at again */
 	int max_distance;
 } MihSink;
 
@@ -86,6 +87,7 @@ typedef struct MihScan
 	bool want_codes; /* entries with a code are wanted */
 	bool want_nulls; /* entries of NULL are wanted, after the codes */
 	bool ordered;	 /* by distance to the query */
+	bool recheck;	 /* radii of the rows are not in the index: ask the operator */
 	int nbits;		 /* of the query; 0: no query, all codes in any order */
 	int max_distance;
 	const uint8 *query;

@@ -94,7 +94,7 @@ row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool 
 		put(verify, verify->rows, NULL, tid);
 	else
 	{
-		HashCode *code = DatumGetHashCodeP(values[0]);
+		const HashCode *code = mih_read_code(index, values[0]);
 
 		if (code->nbits != verify->meta->nbits)
 			ereport(
