@@ -131,6 +131,10 @@ property: tree
 	@test/run property
 tap: tree fixtures
 	@test/run tap
+# KILLS=N, SEED=N: the server dies so often under load (test/t/010_crash.pl).
+.PHONY: crash
+crash: tree
+	@DEEPHASH_KILLS=$(or $(KILLS),100) $(if $(SEED),DEEPHASH_SEED=$(SEED)) DEEPHASH_TIMEOUT=36000 TESTS=010_crash test/run tap
 
 # -------------------------------------------------------------------- quick start
 .PHONY: quickstart quickstart-clean

@@ -1,126 +1,143 @@
-# The server is killed while sessions insert, update, delete, vacuum and flush;
-# after recovery the index must agree with its table, entry for entry, and every
-# row whose commit a client was told of must be there.
+# The server dies at random moments while sessions change tables in every way at
+# once; after recovery every index must agree with its table, entry for entry and
+# answer for answer, and every row whose commit a client was told of must be there.
 #
-#   DEEPHASH_KILLS=100 prove test/t/010_crash.pl    for more than the usual few
-#   DEEPHASH_SEED=1                                 what the load is drawn from
+#   make crash KILLS=100       for more than the usual few
+#   DEEPHASH_KILLS=100 DEEPHASH_SEED=1 prove test/t/010_crash.pl     the same
+#
+# The seed decides what is done and when; what the sessions do to one another is
+# up to the machine.  Crash.pm says how the server dies, MihLoad.pm what it does
+# meanwhile.
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use Deephash;
-use IPC::Run qw(start);
+use Crash;
+use MihLoad;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
-my $kills = $ENV{DEEPHASH_KILLS} || 6;
+my $kills = $ENV{DEEPHASH_KILLS} || 5;
 my $seed = $ENV{DEEPHASH_SEED} || time % 1_000_000;
 srand($seed);
 diag("seed $seed, $kills kills");
 
-my $server = new_server('crash', conf => <<'CONF');
-autovacuum = on
+my $server = new_server('crash', initdb => [ '--data-checksums', '--wal-segsize=1' ], conf => <<'CONF');
 autovacuum_naptime = 1s
 autovacuum_vacuum_cost_delay = 0
 shared_buffers = 2MB
-max_wal_size = 64MB
-wal_writer_delay = 10ms
+min_wal_size = 2MB
+checkpoint_timeout = 30s
+full_page_writes = on
+restart_after_crash = on
+max_connections = 30
+max_prepared_transactions = 10
+jit = off
 log_statement = none
-restart_after_crash = off
+log_checkpoints = off
+log_min_error_statement = panic
 CONF
+create_tables($server);
 
-# Half of the codes are uniform, half repeat one of 63, so that runs of one code
-# cross pages.
-$server->safe_psql('postgres', <<'SQL');
-CREATE TABLE photo (id bigserial PRIMARY KEY, worker int, code hashcode(64))
-	WITH (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
-CREATE INDEX mih_photo ON photo USING mih (code);
-CREATE FUNCTION draw() RETURNS hashcode LANGUAGE sql VOLATILE AS $$
-	SELECT CASE WHEN random() < 0.5
-		THEN lpad(to_hex((random() * 2147483647)::int), 8, '0') || lpad(to_hex((random() * 2147483647)::int), 8, '0')
-		ELSE lpad(to_hex((random() * 20)::int), 8, '0') || lpad(to_hex((random() * 2)::int), 8, '0') END::hashcode
-$$;
-CREATE FUNCTION answers(q hashcode) RETURNS text LANGUAGE sql AS $$
-	SELECT md5(string_agg(d || ':' || id, ',' ORDER BY d, id)) FROM
-		(SELECT id, coalesce(code <~> q, -1) AS d FROM photo ORDER BY code <~> q OFFSET 0) s
-$$;
-SQL
-
-# What the sessions do for ever, each with its own mixture.
-my %load = (
-	few => "INSERT INTO photo (worker, code) SELECT 0, draw() FROM generate_series(1, 1 + (random() * 50)::int)",
-	many => "INSERT INTO photo (worker, code) SELECT 0, CASE WHEN random() < 0.9 THEN draw() END FROM generate_series(1, 400)",
-	update => "UPDATE photo SET code = draw() WHERE worker = 0 AND id % 97 = (random() * 96)::int",
-	delete => "DELETE FROM photo WHERE worker = 0 AND id % 23 = (random() * 22)::int",
-	abort => "BEGIN; INSERT INTO photo (worker, code) SELECT 0, draw() FROM generate_series(1, 100); ROLLBACK",
-	vacuum => 'VACUUM photo',
-	flush => "SELECT mih_flush('mih_photo')",
-	checkpoint => 'CHECKPOINT');
-my @mixtures = (
-	[qw(few few many update)], [qw(few many many delete)],
-	[qw(few update delete vacuum abort)], [qw(flush flush many few checkpoint)]);
-
-# Rows of worker 1 are never touched again: what a client was told, stays.
-my $promise = "INSERT INTO photo (worker, code) VALUES (1, draw()) RETURNING 'kept ' || id";
-my %promised;
-my $scripts = 0;
-
-for my $kill (1 .. $kills)
+my %count = map { $_ => 0 } qw(killed compared promised recovering torn cut maps leftovers prepared);
+my %way;
+my (%promises, $last_way);
+my $round = 0;
+my $begin = time;
+while ($count{killed} < $kills)
 {
-	my @sessions = map { start_session(@$_) } @mixtures;
-	sleep 0.3 + rand 1.5;
-	if (rand() < 0.6) { kill_server($server) }
-	else { $server->stop('immediate') }
-	my $errors = '';
-	for my $session (@sessions)
-	{
-		$session->{run}->finish;
-		$promised{$_} = 1 for ${ $session->{out} } =~ /^kept (\d+)$/mg;
-		$errors .= "$_\n" for grep { !/deadlock detected/ } ${ $session->{err} } =~ /(ERROR: .*)/g;
-	}
-	is($errors, '', "kill $kill: the sessions saw no error before it");
+	$round++;
+	settings();
 	my $from = -s $server->logfile;
-	$server->start;
-	compare("kill $kill");
-	unlike(server_log($server, $from), qr/PANIC|TRAP:|was terminated by signal/, "kill $kill: recovery is clean");
-	$server->safe_psql('postgres', 'DELETE FROM photo WHERE id < (SELECT max(id) FROM photo) - 30000 AND worker = 0');
+	my $seconds = 0.3 + rand 1.7;
+	my @sessions = start_load($server, 3);
+	sleep $seconds;
+	die_somehow();
+	my $load = end_load(@sessions);
+	is($load->{errors}, '', "round $round, $last_way: the sessions saw no error before it");
+	is($load->{wrong}, '', "round $round: answers were right before it");
+	$count{compared} += $load->{compared};
+	push @{ $promises{$_} }, @{ $load->{promises}{$_} } for keys %{ $load->{promises} };
+	$count{prepared} += settle_prepared($server);
+	$count{leftovers} += drop_leftovers($server);
+	$count{compared} += compare_indexes($server, "round $round, $last_way");
+	$count{promised} += compare_promises($server, "round $round", \%promises);
+	my $log = server_log($server, $from);
+	unlike($log, qr/PANIC|TRAP:|was terminated by signal (?!9)|refcount leak|inconsistent page|could not read block|invalid page/,
+		"round $round: the log is clean");
+	trim_tables($server, 4000);
+	clean_up() if $round % 5 == 0 || $count{killed} >= $kills;
+	last unless Test::More->builder->is_passing;
 }
-$server->safe_psql('postgres', 'VACUUM photo');
-compare('after a last VACUUM');
-note(scalar(keys %promised) . ' promises, ' . $server->safe_psql('postgres', 'SELECT count(*) FROM photo') . ' rows');
+diag(sprintf '%d kills in %d s (%s; %d in recovery); pages torn %d, cut off %d, free-space maps lost or old %d',
+	$count{killed}, time - $begin, join(', ', map { "$way{$_} $_" } sort keys %way), @count{qw(recovering torn cut maps)});
+diag(sprintf '%d answers and indexes compared, %d promised rows looked for, %d invalid indexes and %d prepared transactions settled',
+	@count{qw(compared promised leftovers prepared)});
 $server->stop;
 done_testing();
 
-sub start_session
+# Another setting for each life of the server; it takes effect with the next start.
+sub settings
 {
-	my @mixture = @_;
-	my $script = join '', map { "$load{ $mixture[ rand @mixture ] }; $promise;\n" } 1 .. 3000;
-	my $file = "$ENV{TESTDIR}/load" . ++$scripts . '.sql';
-	open my $f, '>', $file or die "cannot write $file: $!";
-	print $f $script;
-	close $f;
-	my ($out, $err) = ('', '');
-	my $run = start [ 'psql', '-XAtq', '-d', $server->connstr('postgres'), '-f', $file ],
-	  '<', \undef, '>', \$out, '2>', \$err;
-	return { run => $run, out => \$out, err => \$err };
+	my $conf = sprintf "wal_level = %s\nmax_wal_senders = 0\nwal_consistency_checking = '%s'\nmax_wal_size = %s\nwal_compression = %s\nautovacuum = %s\nwal_writer_delay = %s\n",
+	  pick('minimal', 'replica'), pick('', 'generic'), pick('2MB', '8MB', '64MB'), pick('on', 'off'), pick('on', 'on', 'off'), pick('10ms', '200ms');
+	$server->append_conf('postgresql.conf', $conf);
 }
 
-sub compare
+# Die in one of the ways, perhaps again while coming up, and come up.
+sub die_somehow
 {
-	my ($when) = @_;
-	my ($status, undef, $err) = $server->psql('postgres', "SELECT mih_check('mih_photo', true)");
-	is($status, 0, "$when: mih_check finds nothing") or diag($err);
-	my $promises = join ',', sort { $a <=> $b } keys %promised;
-	is($server->safe_psql('postgres', "SELECT string_agg(id::text, ' ') FROM unnest('{$promises}'::bigint[]) id
-			WHERE NOT EXISTS (SELECT FROM photo p WHERE p.id = id.id)"),
-		'', "$when: all " . keys(%promised) . " promised rows are there");
-	my $index = 'SET enable_seqscan = off; SET enable_sort = off;';
-	like($server->safe_psql('postgres', "$index EXPLAIN SELECT id FROM photo ORDER BY code <~> '00000003ffffffff'"),
-		qr/using mih_photo/, "$when: the index serves the query");
-	for my $q (qw(0000000300000001 00000007ffffffff 7a3b55aa01234567))
+	my $chance = rand;
+	$count{killed}++;
+	if ($chance < 0.3)
 	{
-		is($server->safe_psql('postgres', "$index SELECT answers('$q')"),
-			$server->safe_psql('postgres', "SET enable_indexscan = off; SELECT answers('$q')"),
-			"$when: index and table agree seen from $q");
+		my $title = kill_one($server);
+		if ($title)
+		{
+			$last_way = "SIGKILL of $title";
+			$way{'of one process'}++;
+			return;
+		}
+	}
+	if ($chance < 0.45)
+	{
+		immediate_stop($server);
+		$last_way = 'immediate shutdown';
+		$way{'immediate shutdowns'}++;
+	}
+	else
+	{
+		power_cut($server);
+		$last_way = 'power cut';
+		$way{'power cuts'}++;
+		harm() if rand() < 0.7;
+	}
+	while (rand() < 0.4 && $count{killed} < $kills)
+	{
+		$count{killed}++;
+		$count{recovering} += kill_in_recovery($server);
+		$way{'power cuts while starting'}++;
+		$last_way .= ', again while starting';
+		harm() if rand() < 0.5;
+	}
+	start_server($server);
+}
+
+sub harm
+{
+	my %harm = harm_files($server);
+	$count{$_} += $harm{$_} for keys %harm;
+}
+
+# After VACUUM no page is without a part, and dead parts are gone.
+sub clean_up
+{
+	for my $name (@MihLoad::tables)
+	{
+		$server->safe_psql('postgres', "VACUUM $name");
+		my ($status, undef, $err) = $server->psql('postgres', "SELECT mih_check('mih_$name', true)");
+		is("$status $err", '0 ', "round $round: after VACUUM nothing is left over in mih_$name");
+		is($server->safe_psql('postgres', "SELECT dead_parts FROM mih_stats('mih_$name')"), 0, "round $round: no dead part is left in mih_$name");
 	}
 }

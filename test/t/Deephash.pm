@@ -114,13 +114,14 @@ sub node
 #   streaming  1: a standby may follow it
 #   extension  0: leave out CREATE EXTENSION
 #   start      0: initialise only
+#   initdb     further options for initdb
 sub new_server
 {
 	my ($name, %arg) = @_;
 	my $server = node($name);
 	$server->init(
 		allows_streaming => $arg{streaming} || 0,
-		extra => [ '-U', 'postgres', '--no-sync', '-E', 'UTF8', '--locale=C' ]);
+		extra => [ '-U', 'postgres', '--no-sync', '-E', 'UTF8', '--locale=C', @{ $arg{initdb} || [] } ]);
 	$server->append_conf('postgresql.conf', $arg{conf}) if defined $arg{conf};
 	return $server if defined $arg{start} && !$arg{start};
 	$server->start;

@@ -1,0 +1,343 @@
+# MihLoad.pm: tables with mih indexes of several kinds, sessions that change them
+# in every way at once, and the comparison of every index with its table.
+#
+#   use MihLoad;
+#   create_tables($server);
+#   my @sessions = start_load($server, $seconds);    # 7 of them
+#   ... let something happen ...
+#   my $load = end_load(@sessions);     # { errors, wrong, statements, promises, compared }
+#   compare_indexes($server, 'after it', 8);
+package MihLoad;
+
+use strict;
+use warnings;
+use Deephash;
+use Exporter 'import';
+use POSIX ();
+use Test::More;
+use Time::HiRes qw(sleep);
+
+our @EXPORT = qw(create_tables start_load end_load compare_indexes compare_promises queries_for
+  drop_leftovers settle_prepared trim_tables pick);
+
+# Small limits, so that flushes and merges happen all the time.  note changes
+# without the code (a HOT update where the page has room); worker 1 owns the
+# promised rows, which nobody changes again.
+our %table = (
+	photo => { bits => 64, type => 'hashcode(64)', options => 'chunks = 3, pending_pages = 2' },
+	wide => { bits => 256, type => 'hashcode(256)', options => 'pending_pages = 3' },
+	churn => { bits => 64, type => 'hashcode', options => 'pending_pages = 1, chunks = 2' },
+	part => { bits => 64, type => 'hashcode(64)', options => 'pending_pages = 2', where => ' WHERE worker = 0' },
+	scratch => { bits => 64, type => 'hashcode(64)', options => 'pending_pages = 2, chunks = 4', kind => 'UNLOGGED ' });
+our @tables = sort keys %table;
+
+my $scripts = 0;
+
+sub pick { return $_[ int rand @_ ] }
+
+sub create_tables
+{
+	my ($server) = @_;
+	$server->safe_psql('postgres', '\i ' . top() . '/test/property.sql');
+	$server->safe_psql('postgres', <<'SQL');
+CREATE SEQUENCE ids;
+CREATE FUNCTION draw(bits int) RETURNS hashcode LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	kind float8 := random();
+	base text;
+BEGIN
+	IF kind < 0.4 THEN
+		base := md5(random()::text) || md5(random()::text);
+	ELSIF kind < 0.7 THEN
+		base := md5((random() * 20)::int::text) || md5((random() * 2)::int::text);
+	ELSE
+		base := md5((random() * 40)::int::text) || md5('near');
+		base := overlay(base placing to_hex((random() * 15)::int) from 1 + (random() * 12)::int);
+	END IF;
+	RETURN left(base, bits / 4)::hashcode;
+END $$;
+SQL
+	for my $name (@tables)
+	{
+		my $t = $table{$name};
+		my $kind = $t->{kind} || '';
+		$server->safe_psql('postgres', <<"SQL");
+CREATE ${kind}TABLE $name (id int PRIMARY KEY DEFAULT nextval('ids'), worker int NOT NULL DEFAULT 0,
+	note int NOT NULL DEFAULT 0, code $t->{type})
+	WITH (fillfactor = 80, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0);
+@{[ create_index($name, "mih_$name") ]};
+INSERT INTO $name (code) SELECT draw($t->{bits}) FROM generate_series(1, 1500);
+SQL
+	}
+}
+
+# The command that makes an index of the table, with further or other options.
+sub create_index
+{
+	my ($name, $index, $how, $options) = @_;
+	my $t = $table{$name};
+	$how ||= '';
+	$options ||= $t->{options};
+	return "CREATE INDEX$how $index ON $name USING mih (code) WITH ($options)" . ($t->{where} || '');
+}
+
+# ------------------------------------------------------------------ the sessions
+
+# A statement, or a few, of each kind; @_ is the table and a number of its own.
+my %statement = (
+	single => sub { "INSERT INTO $_[0] (code) VALUES (draw($table{$_[0]}{bits}))" },
+	several => sub { "INSERT INTO $_[0] (code) SELECT CASE WHEN random() < 0.9 THEN draw($table{$_[0]}{bits}) END FROM generate_series(1, " . (1 + int rand 60) . ')' },
+	many => sub { "INSERT INTO $_[0] (code) SELECT CASE WHEN random() < 0.9 THEN draw($table{$_[0]}{bits}) END FROM generate_series(1, 700)" },
+	copy => sub { "COPY $_[0] (worker, code) FROM '$ENV{TESTDIR}/rows$table{$_[0]}{bits}.tsv'" },
+	hot => sub { "UPDATE $_[0] SET note = note + 1 WHERE worker = 0 AND id % 31 = " . int rand 31 },
+	update => sub { "UPDATE $_[0] SET code = draw($table{$_[0]}{bits}) WHERE worker = 0 AND id % 53 = " . int rand 53 },
+	delete => sub { "DELETE FROM $_[0] WHERE worker = 0 AND id % 17 = " . int rand 17 },
+	abort => sub { "BEGIN; INSERT INTO $_[0] (code) SELECT draw($table{$_[0]}{bits}) FROM generate_series(1, 100); ROLLBACK" },
+	subxact => sub {
+		my $insert = "INSERT INTO $_[0] (code) SELECT draw($table{$_[0]}{bits}) FROM generate_series(1, 30)";
+		"BEGIN; $insert; SAVEPOINT a; $insert; DELETE FROM $_[0] WHERE worker = 0 AND id % 41 = 0; ROLLBACK TO a; $insert; COMMIT";
+	},
+	prepared => sub {
+		my $end = pick('COMMIT', 'ROLLBACK');
+		"BEGIN; INSERT INTO $_[0] (code) SELECT draw($table{$_[0]}{bits}) FROM generate_series(1, 40); PREPARE TRANSACTION 'p$_[1]'; $end PREPARED 'p$_[1]'";
+	},
+	vacuum => sub { 'VACUUM ' . pick('', '', '(FREEZE) ', '(PARALLEL 2) ') . $_[0] },
+	flush => sub { "SELECT mih_flush('mih_$_[0]') IS NULL" },
+	cic => sub {
+		my $options = pick('pending_pages = 1', 'chunks = 4, pending_pages = 3', 'chunks = 1');
+		'DROP INDEX ' . pick('', 'CONCURRENTLY ') . "IF EXISTS mih_extra_$_[0];\n" . create_index($_[0], "mih_extra_$_[0]", ' CONCURRENTLY', $options);
+	},
+	build => sub { "DROP INDEX IF EXISTS mih_extra_$_[0];\nSET min_parallel_table_scan_size = " . pick(0, "'8MB'") . ";\n" . create_index($_[0], "mih_extra_$_[0]") },
+	drop => sub { 'DROP INDEX ' . pick('', 'CONCURRENTLY ') . "IF EXISTS mih_extra_$_[0]" },
+	reindex => sub { pick("REINDEX INDEX CONCURRENTLY mih_$_[0]", "REINDEX TABLE CONCURRENTLY $_[0]", "REINDEX INDEX mih_$_[0]") },
+	truncate => sub { "BEGIN; TRUNCATE churn; COPY churn (worker, code) FROM '$ENV{TESTDIR}/rows64.tsv'; " . pick('COMMIT', 'COMMIT', 'ROLLBACK') },
+	cancel => sub {
+		my $what = pick("VACUUM $_[0]", "SELECT mih_flush('mih_$_[0]') IS NULL", "REINDEX INDEX CONCURRENTLY mih_$_[0]",
+			"INSERT INTO $_[0] (code) SELECT draw($table{$_[0]}{bits}) FROM generate_series(1, 3000)");
+		"SET statement_timeout = " . (3 + int rand 60) . ";\n$what;\nSET statement_timeout = 0";
+	},
+	checkpoint => sub { 'CHECKPOINT' },
+	check => sub { "SELECT mih_check('mih_$_[0]', " . pick('true', 'false') . ') IS NULL' },
+	read => sub { 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ' . pick(queries_for($_[0], 0)) . '; COMMIT' });
+
+# What each session draws from.
+my @mixtures = (
+	[qw(single single several several update hot)],
+	[qw(many copy several delete delete)],
+	[qw(several hot update delete vacuum abort subxact prepared)],
+	[qw(flush flush many several copy checkpoint)],
+	[qw(cic drop reindex build several vacuum cancel)],
+	[qw(truncate delete vacuum several cancel check)],
+	[qw(read read read check single hot)]);
+
+# What concurrent DDL, cancels and deadlocks may say to a session.
+my $pardoned = qr/^(?:40P01|40001|55P03|57014|57P0\d|08\w\w\w|42704|42P01|42P07|53300|25P02
+	|XX000:\s+(?:could\ not\ open\ relation\ with\ OID|tuple\ concurrently|cache\ lookup\ failed))/x;
+
+sub start_load
+{
+	my ($server, $seconds) = @_;
+	write_rows($_) for 64, 256;
+	my $number = 0;
+	return map { start_session($server, ++$number, $seconds, @$_) } @mixtures;
+}
+
+# Rows for COPY, which the server reads.
+sub write_rows
+{
+	my ($bits) = @_;
+	my @pool = map { hex_code($bits) } 1 .. 6;
+	open my $f, '>', "$ENV{TESTDIR}/rows$bits.tsv" or die "cannot write rows: $!";
+	print $f join("\t", 0, rand() < 0.05 ? '\N' : rand() < 0.6 ? hex_code($bits) : pick(@pool)) . "\n" for 1 .. 300;
+	close $f;
+}
+
+sub hex_code
+{
+	my ($bits) = @_;
+	return join '', map { sprintf '%04x', int rand 65536 } 1 .. $bits / 16;
+}
+
+# More statements than fit into so many seconds, each followed now and then by
+# a promise: a row that must be there after a crash if its id was told.
+sub start_session
+{
+	my ($server, $number, $seconds, @mixture) = @_;
+	my $base = "$ENV{TESTDIR}/load" . ++$scripts;
+	open my $f, '>', "$base.sql" or die "cannot write $base.sql: $!";
+	print $f "\\set VERBOSITY verbose\nSET lock_timeout = '2s';\nSET maintenance_work_mem = '", pick('1MB', '4MB', '64MB'), "';\nSET client_min_messages = error;\n";
+	for my $n (1 .. 400 * $seconds)
+	{
+		my $name = pick(@tables);
+		print $f $statement{ pick(@mixture) }->($name, "${number}_$n"), ";\n";
+		$name = pick(grep { $_ ne 'churn' && $_ ne 'scratch' } @tables);
+		print $f "INSERT INTO $name (worker, code) VALUES (1, draw($table{$name}{bits})) RETURNING 'kept $name ' || id;\n" if rand() < 0.5;
+	}
+	close $f;
+	my $pid = fork // die "cannot fork: $!";
+	if (!$pid)
+	{
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', "$base.out" or POSIX::_exit(1);
+		open STDERR, '>', "$base.err" or POSIX::_exit(1);
+		exec 'psql', '-XAtq', '-d', $server->connstr('postgres'), '-f', "$base.sql" or POSIX::_exit(1);
+	}
+	return { pid => $pid, base => $base };
+}
+
+sub lines_of
+{
+	open my $f, '<', $_[0] or return;
+	chomp(my @lines = <$f>);
+	return @lines;
+}
+
+# Wait for the sessions, whose server is gone, or make them stop, and collect
+# what they were told.
+sub end_load
+{
+	my @sessions = @_;
+	my %load = (errors => '', wrong => '', promises => {}, compared => 0, lost => 0);
+	for my $session (@sessions)
+	{
+		my $gone;
+		wait_until(sub { $gone = waitpid($session->{pid}, POSIX::WNOHANG()) }, $session->{patience} // 30);
+		if (!$gone) { kill 'KILL', $session->{pid}; waitpid $session->{pid}, 0 }
+		for (lines_of("$session->{base}.out"))
+		{
+			if (/^kept (\w+) (\d+)$/) { push @{ $load{promises}{$1} }, $2 }
+			elsif ($_ eq 'ok') { $load{compared}++ }
+			elsif (/^DIFFERS/) { $load{wrong} .= "$_\n" }
+		}
+		for (lines_of("$session->{base}.err"))
+		{
+			$load{lost} = 1 if /connection to server was lost|server closed the connection/;
+			next unless /(?:ERROR|PANIC):\s+(.*)/;
+			$load{errors} .= substr("$1", 0, 400) . "\n" unless $1 =~ $pardoned;
+		}
+		unlink map { "$session->{base}.$_" } qw(sql out err) unless $load{errors} || $load{wrong};
+	}
+	return \%load;
+}
+
+# ------------------------------------------------------------------- comparisons
+
+# Expressions for the select list that compare k-NN and radius queries through an
+# index with a sequential scan (test/property.sql); each gives 'ok' or a complaint.
+sub queries_for
+{
+	my ($name, $must, @code) = @_;
+	my $t = $table{$name};
+	$must = $must ? 'true' : 'false';
+	my $cond = $t->{where} ? 'worker = 0' : 'true';
+	my $q = sub { quote("'" . (@code && rand() < 0.7 ? pick(@code) : hex_code($t->{bits})) . "'::hashcode") };
+	my @calls;
+	push @calls, sprintf "property.knn('%s', %s, '%s', %s, %d, false, %s)", $name, $q->(), $cond, @$_, $must
+	  for [ 'NULL', 0 ], [ 10, 0 ], [ 100, pick(0, 50) ];
+	for my $way (qw(ordered bitmap index))
+	{
+		my ($code, $r) = ($q->(), pick(0, 2, 8, int $t->{bits} / 4, int $t->{bits} / 2));
+		(my $ball = $code) =~ s/^'|'$//g;
+		push @calls, sprintf "property.radius('%s', %s, %d, 'code <@ hashball(%s, %d)', '%s', '%s', %s)",
+		  $name, $code, $r, $ball, $r, $cond, $way, $must;
+	}
+	push @calls, sprintf "property.rescan('%s', ARRAY[%s], %d, %s)", $name, join(', ', map { $q->() } 1 .. 3), pick(1, 10, 300), $must
+	  unless $t->{where};
+	push @calls, sprintf "property.counted('%s', 'code IS NULL AND %s')", $name, $cond;
+	return @calls;
+}
+
+sub quote
+{
+	my ($text) = @_;
+	$text =~ s/'/''/g;
+	return "'$text'";
+}
+
+# mih_check and queries for every index of every table; one test a table.
+# Returns how many answers were compared.
+sub compare_indexes
+{
+	my ($server, $when, $tables) = @_;
+	my $compared = 0;
+	for my $name (@{ $tables || \@tables })
+	{
+		my @index = split /\n/, $server->safe_psql('postgres', "SELECT indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = indexrelid
+				JOIN pg_am a ON a.oid = relam WHERE amname = 'mih' AND indrelid = '$name'::regclass AND indisvalid ORDER BY 1");
+		my @code = split /\n/, $server->safe_psql('postgres', "SELECT code FROM $name WHERE code IS NOT NULL ORDER BY hashint4(id + @{[ int rand 1e6 ]}) LIMIT 12");
+		my $rows = $server->safe_psql('postgres', "SELECT count(*) FROM $name");
+		my ($script, $want) = ('', 0);
+		for my $index (@index)
+		{
+			# The other indexes step aside, so that each is asked.
+			my @others = grep { $_ ne $index } @index;
+			my @calls = ("property.checked('$index')", queries_for($name, 1, @code));
+			$script .= 'BEGIN; ' . (@others ? 'DROP INDEX ' . join(', ', @others) . '; ' : '')
+			  . join('', map { "SELECT $_;\n" } @calls) . "ROLLBACK;\n";
+			$want += @calls;
+		}
+		my ($status, $out, $err) = $server->psql('postgres', $script, on_error_die => 0);
+		my @wrong = grep { $_ ne 'ok' && $_ ne '' } split /\n/, $out;
+		my $right = () = $out =~ /^ok$/mg;
+		$compared += $right;
+		ok(!@wrong && $status == 0 && $right == $want, "$when: $rows rows of $name and " . join(' and ', @index) . ' agree')
+		  or diag(map { substr($_, 0, 1000) . "\n" } @wrong, $err, "$right of $want");
+	}
+	return $compared;
+}
+
+# The promised rows are in the table, and the index finds each under its code.
+sub compare_promises
+{
+	my ($server, $when, $promises) = @_;
+	my $n = 0;
+	my $missing = '';
+	for my $name (sort keys %$promises)
+	{
+		my $ids = join ',', @{ $promises->{$name} };
+		$n += @{ $promises->{$name} };
+		$missing .= $server->safe_psql('postgres', "SELECT '$name ' || id FROM unnest('{$ids}'::int[]) id
+			WHERE NOT EXISTS (SELECT FROM $name p WHERE p.id = id.id) LIMIT 3");
+		next if $table{$name}{where};
+		$missing .= $server->safe_psql('postgres', "SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT 'in mih_$name ' || p.id
+			FROM $name p WHERE p.id = ANY ('{$ids}') AND NOT EXISTS (SELECT FROM $name x WHERE x.code <@ hashball(p.code, 0) AND x.id = p.id) LIMIT 3");
+	}
+	is($missing, '', "$when: all $n promised rows are there");
+	return $n;
+}
+
+# Indexes that CREATE or REINDEX CONCURRENTLY did not live to make valid: a few
+# are made good by REINDEX, all others dropped.  Returns how many there were.
+# (TRUNCATE makes valid what a REINDEX CONCURRENTLY left; such copies go too.)
+sub drop_leftovers
+{
+	my ($server) = @_;
+	$server->safe_psql('postgres', "DROP INDEX $_") for split /\n/, $server->safe_psql('postgres',
+		q(SELECT indexrelid::regclass FROM pg_index WHERE indisvalid AND indexrelid::regclass::text ~ '_cc(new|old)'));
+	my @left = split /\n/, $server->safe_psql('postgres', 'SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid ORDER BY 1');
+	for my $index (@left)
+	{
+		$server->safe_psql('postgres', $index =~ /^mih_\w+_cc/ || rand() < 0.5 ? "DROP INDEX $index" : "REINDEX INDEX $index");
+	}
+	return scalar @left;
+}
+
+# Transactions that were prepared and not ended: some commit, some do not.
+sub settle_prepared
+{
+	my ($server) = @_;
+	my @left = split /\n/, $server->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts ORDER BY 1');
+	$server->safe_psql('postgres', pick('COMMIT', 'ROLLBACK') . " PREPARED '$_'") for @left;
+	return scalar @left;
+}
+
+# Keep the tables at a few thousand rows.
+sub trim_tables
+{
+	my ($server, $rows) = @_;
+	$server->safe_psql('postgres', join '', map {
+		"DELETE FROM $_ WHERE worker = 0 AND id < (SELECT min(id) FROM (SELECT id FROM $_ WHERE worker = 0 ORDER BY id DESC LIMIT $rows) s);\n"
+	} @tables);
+}
+
+1;
