@@ -134,7 +134,8 @@ tap: tree fixtures
 # KILLS=N, SEED=N: the server dies so often under load (test/t/010_crash.pl).
 .PHONY: crash
 crash: tree
-	@DEEPHASH_KILLS=$(or $(KILLS),100) $(if $(SEED),DEEPHASH_SEED=$(SEED)) DEEPHASH_TIMEOUT=36000 TESTS=010_crash test/run tap
+	@DEEPHASH_KILLS=$(or $(KILLS),100) $(if $(SEED),DEEPHASH_SEED=$(SEED)) DEEPHASH_TIMEOUT=36000 TESTS=010_crash test/run tap; \
+	status=$$?; grep '^# [0-9]' build/log/tap_010_crash.log; exit $$status
 
 # -------------------------------------------------------------------- quick start
 .PHONY: quickstart quickstart-clean
