@@ -81,7 +81,7 @@ done_testing();
 sub settings
 {
 	my $conf = sprintf "wal_level = %s\nmax_wal_senders = 0\nwal_consistency_checking = '%s'\nmax_wal_size = %s\nwal_compression = %s\nautovacuum = %s\nwal_writer_delay = %s\n",
-	  pick('minimal', 'replica'), pick('', 'generic'), pick('2MB', '8MB', '64MB'), pick('on', 'off'), pick('on', 'on', 'off'), pick('10ms', '200ms');
+	  pick('minimal', 'replica'), pick('', 'generic'), pick('2MB', '16MB', '256MB'), pick('on', 'off'), pick('on', 'on', 'off'), pick('10ms', '200ms');
 	$server->append_conf('postgresql.conf', $conf);
 }
 
@@ -90,7 +90,7 @@ sub die_somehow
 {
 	my $chance = rand;
 	$count{killed}++;
-	if ($chance < 0.3)
+	if ($chance < 0.25)
 	{
 		my $title = kill_one($server);
 		if ($title)

@@ -56,16 +56,16 @@ sub clear_traces
 }
 
 # Everything dies at once.  The postmaster is stopped first, lest it begin to
-# restart its children or fork new ones between our signals.
+# restart its children; a child that it forked just then is found by its folder.
 sub power_cut
 {
 	my ($server) = @_;
 	my $postmaster = postmaster($server) or die 'no postmaster to kill';
 	kill 'STOP', $postmaster;
-	my @all = (keys %{ { children($postmaster) } }, $postmaster);
-	kill 'KILL', @all;
-	wait_until(sub { !grep { slurp("/proc/$_/stat") =~ /^\d+ \(.*\) [^ZX] /s } @all }, 60)
-	  or die 'processes of the killed server are still alive';
+	kill 'KILL', keys %{ { children($postmaster) } }, $postmaster;
+	my @left;
+	wait_until(sub { @left = grep { slurp("/proc/$_/stat") =~ /^\d+ \(.*\) [^ZX] /s } Deephash::processes_of($server->data_dir); kill 'KILL', @left; !@left }, 60)
+	  or die "processes of the killed server are still alive: @left";
 	clear_traces($server);
 }
 
@@ -116,8 +116,13 @@ sub kill_in_recovery
 	my $from = -s $server->logfile;
 	start_server($server, '-W');
 	wait_until(sub { postmaster($server) }, 10) or die 'the server does not start; see ' . $server->logfile;
-	wait_until(sub { server_log($server, $from) =~ /redo starts|ready to accept/ }, 20) if rand() < 0.8;
-	sleep rand 0.15;
+	if (rand() < 0.2) { sleep rand 0.1 }
+	else
+	{
+		my $end = time + 20;
+		sleep 0.002 until server_log($server, $from) =~ /redo starts|ready to accept/ || time > $end;
+		sleep 0.1 * rand() ** 3;
+	}
 	power_cut($server);
 	my $log = server_log($server, $from);
 	return $log =~ /redo starts/ && $log !~ /ready to accept connections/ ? 1 : 0;

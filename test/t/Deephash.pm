@@ -159,7 +159,7 @@ sub kill_server
 	my ($server) = @_;
 	$server->kill9;
 	# The orphans notice soon; a new postmaster refuses to start before that.
-	wait_until(sub { !children_of_data_dir($server->data_dir) }, 60)
+	wait_until(sub { !processes_of($server->data_dir) }, 60)
 	  or die 'processes of the killed server are still alive';
 	# In a container nobody may bury the dead postmaster, and a new one would
 	# take its pid for a living one.
@@ -167,15 +167,11 @@ sub kill_server
 	  $server->host . '/.s.PGSQL.' . $server->port . '.lock';
 }
 
-sub children_of_data_dir
+# Whoever works in the data directory: the processes of its server.
+sub processes_of
 {
-	my ($dir) = @_;
-	for my $proc (glob '/proc/[0-9]*')
-	{
-		my $cwd = readlink "$proc/cwd" or next;
-		return 1 if $cwd eq $dir || $cwd eq abs_path($dir);
-	}
-	return 0;
+	my $dir = abs_path($_[0]);
+	return map { m{(\d+)} } grep { (readlink("$_/cwd") // '') eq $dir } glob '/proc/[0-9]*';
 }
 
 # Try $test every 20 ms for up to $seconds; its last value.

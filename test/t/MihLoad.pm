@@ -99,7 +99,7 @@ my %statement = (
 	},
 	prepared => sub {
 		my $end = pick('COMMIT', 'ROLLBACK');
-		"BEGIN; INSERT INTO $_[0] (code) SELECT draw($table{$_[0]}{bits}) FROM generate_series(1, 40); PREPARE TRANSACTION 'p$_[1]'; $end PREPARED 'p$_[1]'";
+		"BEGIN; INSERT INTO $_[0] (code) SELECT draw($table{$_[0]}{bits}) FROM generate_series(1, 40); PREPARE TRANSACTION 'p$_[1]'; SELECT pg_sleep(0.1) IS NULL; $end PREPARED 'p$_[1]'";
 	},
 	vacuum => sub { 'VACUUM ' . pick('', '', '(FREEZE) ', '(PARALLEL 2) ') . $_[0] },
 	flush => sub { "SELECT mih_flush('mih_$_[0]') IS NULL" },
