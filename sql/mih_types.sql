@@ -123,6 +123,20 @@ SELECT r, close_estimate(format('SELECT FROM t WHERE hamming_within(b, x''012345
 	close_estimate(format('SELECT FROM t WHERE i <@ ''<0123456789abcdef,%s>''', r)) AS ball
 FROM unnest(ARRAY[0, 20, 28, 32, 36, 64]) r;
 
+-- Beside an extension whose <~> between bit values is another: the cast and the
+-- qualified name find ours, and the index serves both.
+CREATE SCHEMA mih_other;
+CREATE FUNCTION mih_other.distance(bit, bit) RETURNS float8 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT 0.5 $$;
+CREATE OPERATOR mih_other.<~> (FUNCTION = mih_other.distance, LEFTARG = bit, RIGHTARG = bit);
+SET search_path = mih_other, mih_test, public;
+SET enable_seqscan = off;
+EXPLAIN (COSTS off) SELECT b <~> x'0123456789abcdef' FROM t ORDER BY 1 LIMIT 1;
+EXPLAIN (COSTS off) SELECT b::varbit <~> x'0123456789abcdef' FROM t ORDER BY 1 LIMIT 1;
+EXPLAIN (COSTS off) SELECT b OPERATOR(public.<~>) x'0123456789abcdef' FROM t ORDER BY 1 LIMIT 1;
+RESET enable_seqscan;
+SET search_path = mih_test, public;
+DROP SCHEMA mih_other CASCADE;
+
 -- An operator class that is not one is told of.
 CREATE OPERATOR CLASS loose FOR TYPE bytea USING mih AS FUNCTION 1 hashcode(bytea);
 CREATE OPERATOR CLASS worse FOR TYPE int4 USING mih AS OPERATOR 2 <~> (int4, int4) FOR ORDER BY integer_ops, FUNCTION 1 int4abs(int4);
