@@ -155,6 +155,15 @@ block_distances(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_
 		out[i] = (uint16_t) hamming_popcnt_distance(query, codes, nbytes);
 }
 
+/* A bit for each lane that is not greater than limit; both below 2^63. */
+AVX2 static HAMMING_INLINE unsigned int
+lanes_within(__m256i v, __m256i limit)
+{
+	__m256i outside = _mm256_cmpgt_epi64(v, limit);
+
+	return ~(unsigned int) _mm256_movemask_pd(_mm256_castsi256_pd(outside)) & 0xf;
+}
+
 AVX2 static HAMMING_INLINE size_t
 block_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 			 uint32_t radius, uint64_t *mask)
@@ -170,12 +179,7 @@ block_within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t n
 		size_t i = 0;
 
 		for (; i + 4 <= n; i += 4, codes += 4 * nbytes)
-		{
-			__m256i outside = _mm256_cmpgt_epi64(block4(q, codes, nbytes), limit);
-			unsigned int in = ~_mm256_movemask_pd(_mm256_castsi256_pd(outside)) & 0xf;
-
-			word |= (uint64_t) in << i;
-		}
+			word |= (uint64_t) lanes_within(block4(q, codes, nbytes), limit) << i;
 		for (; i < n; i++, codes += nbytes)
 			word |= (uint64_t) (hamming_popcnt_distance(query, codes, nbytes) <= radius)
 					<< i;
@@ -238,11 +242,105 @@ within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 	return hamming_popcnt.within(query, codes, nbytes, ncodes, radius, mask);
 }
 
+#define GROUP_VECTORS 8 /* registers of four codes in slices that go together */
+#define GROUP_CODES (GROUP_VECTORS * 4)
+
+/*
+ * Codes base .. base + 4 * nvectors - 1 of ncodes in slices, a lane for each: the
+ * bits of those within radius.  The group is dropped after the slice by which
+ * all are too far.  A last slice of less than 8 bytes is left to POPCNT, for the
+ * codes that are still in reach.
+ */
+AVX2 static HAMMING_INLINE uint64_t
+slices_group(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			 size_t base, size_t nvectors, uint32_t radius, size_t look)
+{
+	__m256i limit = _mm256_set1_epi64x(radius);
+	__m256i sum[GROUP_VECTORS];
+	uint64_t word = 0;
+	uint64_t within_all = 0;
+	size_t rest = nbytes % HAMMING_SLICE;
+	size_t at = 0;
+
+	HAMMING_UNROLL
+	for (size_t v = 0; v < nvectors; v++)
+		sum[v] = _mm256_setzero_si256();
+	for (; at + HAMMING_SLICE <= nbytes; at += HAMMING_SLICE)
+	{
+		const uint8_t *column = slices + at * ncodes + base * HAMMING_SLICE;
+		__m256i q = _mm256_set1_epi64x((long long) hamming_load8(query + at));
+		__m256i least;
+
+		HAMMING_UNROLL
+		for (size_t v = 0; v < nvectors; v++)
+			sum[v] = _mm256_add_epi64(sum[v], differing(q, column + 32 * v));
+		if (at + HAMMING_SLICE < look)
+			continue;
+		/* Sums are small: the upper half of each lane is zero and stays it. */
+		least = sum[0];
+		HAMMING_UNROLL
+		for (size_t v = 1; v < nvectors; v++)
+			least = _mm256_min_epu32(least, sum[v]);
+		if (lanes_within(least, limit) == 0)
+			return 0;
+	}
+	HAMMING_UNROLL
+	for (size_t v = 0; v < nvectors; v++)
+		word |= (uint64_t) lanes_within(sum[v], limit) << (4 * v);
+	if (rest == 0)
+		return word;
+	for (; word != 0; word &= word - 1)
+	{
+		size_t i = (size_t) __builtin_ctzll(word);
+		uint64_t x = hamming_load_part(query + at, rest) ^
+					 hamming_load_part(slices + at * ncodes + (base + i) * rest, rest);
+		uint64_t lane[4];
+
+		_mm256_storeu_si256((__m256i *) lane, sum[i / 4]);
+		if (lane[i % 4] + (uint64_t) __builtin_popcountll(x) <= radius)
+			within_all |= UINT64_C(1) << i;
+	}
+	return within_all;
+}
+
+AVX2 static size_t
+within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			  uint32_t radius, uint64_t *mask)
+{
+	size_t look = hamming_first_look(nbytes, radius);
+	size_t hits = 0;
+
+	if (nbytes <= HAMMING_SLICE)
+		return within(query, slices, nbytes, ncodes, radius, mask);
+	for (size_t base = 0; base < ncodes; base += 64)
+	{
+		size_t n = ncodes - base < 64 ? ncodes - base : 64;
+		uint64_t word = 0;
+		size_t i = 0;
+
+		for (; i + GROUP_CODES <= n; i += GROUP_CODES)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, GROUP_VECTORS,
+								 radius, look)
+					<< i;
+		for (; i + 4 <= n; i += 4)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, 1, radius, look)
+					<< i;
+		if (i < n)
+			word |= hamming_popcnt_slices_word(query, slices, nbytes, ncodes, base + i,
+											   n - i, radius)
+					<< i;
+		mask[base / 64] = word;
+		hits += (size_t) __builtin_popcountll(word);
+	}
+	return hits;
+}
+
 const HammingKernels hamming_avx2 = {
 	.name = "avx2",
 	.distance = distance,
 	.distances = distances,
 	.within = within,
+	.within_slices = within_slices,
 };
 
 #endif

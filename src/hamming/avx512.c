@@ -18,6 +18,8 @@
 
 #include <immintrin.h>
 
+#define GROUP_VECTORS 8 /* registers of eight codes in slices that go together */
+
 #define AVX512                                                                           \
 	HAMMING_TARGET(                                                                      \
 		"avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vbmi2,popcnt")
@@ -247,11 +249,112 @@ within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 	return BY_LENGTH(nbytes, within)(query, codes, nbytes, ncodes, radius, mask);
 }
 
+/*
+ * Codes base .. base + 8 * nvectors - 1 of ncodes in slices, a lane for each:
+ * the bits of those within limit.  After each slice by which one can be too far
+ * the group is dropped if all are.  lanes are those that exist, all but in the
+ * last vector of an array.
+ */
+AVX512 static HAMMING_INLINE uint64_t
+slices_group(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			 size_t base, size_t nvectors, __mmask8 lanes, uint32_t radius, size_t look)
+{
+	__m512i limit = _mm512_set1_epi64(radius);
+	__m512i sum[GROUP_VECTORS];
+	uint64_t word = 0;
+	size_t rest = nbytes % HAMMING_SLICE;
+	size_t at = 0;
+
+	HAMMING_UNROLL
+	for (size_t v = 0; v < nvectors; v++)
+		sum[v] = _mm512_setzero_si512();
+	for (; at + HAMMING_SLICE <= nbytes; at += HAMMING_SLICE)
+	{
+		const uint8_t *column = slices + at * ncodes + base * HAMMING_SLICE;
+		__m512i q = _mm512_set1_epi64((long long) hamming_load8(query + at));
+		__m512i least;
+
+		HAMMING_UNROLL
+		for (size_t v = 0; v < nvectors; v++)
+			sum[v] = _mm512_add_epi64(
+				sum[v], _mm512_popcnt_epi64(_mm512_xor_si512(
+							q, _mm512_maskz_loadu_epi64(lanes, column + 64 * v))));
+		if (at + HAMMING_SLICE < look)
+			continue;
+		/* Sums are small: the upper half of each lane is zero and stays it. */
+		least = sum[0];
+		HAMMING_UNROLL
+		for (size_t v = 1; v < nvectors; v++)
+			least = _mm512_min_epu32(least, sum[v]);
+		if (_mm512_mask_cmple_epu64_mask(lanes, least, limit) == 0)
+			return 0;
+	}
+	if (rest > 0)
+	{
+		const uint8_t *column = slices + at * ncodes + base * rest;
+		__mmask64 load = low_bytes(rest * (size_t) __builtin_popcount(lanes));
+		__mmask64 expand = low_bytes(rest) * UINT64_C(0x0101010101010101);
+		uint64_t part = 0;
+		__m512i q;
+
+		memcpy(&part, query + at, rest);
+		q = _mm512_set1_epi64((long long) part);
+		HAMMING_UNROLL
+		for (size_t v = 0; v < nvectors; v++)
+		{
+			__m512i x = _mm512_maskz_expand_epi8(
+				expand, _mm512_maskz_loadu_epi8(load, column + 8 * rest * v));
+
+			sum[v] =
+				_mm512_add_epi64(sum[v], _mm512_popcnt_epi64(_mm512_xor_si512(q, x)));
+		}
+	}
+	HAMMING_UNROLL
+	for (size_t v = 0; v < nvectors; v++)
+		word |= (uint64_t) _mm512_mask_cmple_epu64_mask(lanes, sum[v], limit) << (8 * v);
+	return word;
+}
+
+AVX512 static size_t
+within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			  uint32_t radius, uint64_t *mask)
+{
+	size_t look = hamming_first_look(nbytes, radius);
+	size_t hits = 0;
+
+	if (nbytes <= HAMMING_SLICE)
+		return within(query, slices, nbytes, ncodes, radius, mask);
+	for (size_t base = 0; base < ncodes; base += 64)
+	{
+		size_t n = ncodes - base < 64 ? ncodes - base : 64;
+		uint64_t word = 0;
+		size_t i = 0;
+
+		for (; i + 8 * GROUP_VECTORS <= n; i += 8 * GROUP_VECTORS)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, GROUP_VECTORS,
+								 0xff, radius, look)
+					<< i;
+		for (; i + 8 * 2 <= n; i += 8 * 2)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, 2, 0xff, radius,
+								 look)
+					<< i;
+		for (; i < n; i += 8)
+			word |=
+				slices_group(query, slices, nbytes, ncodes, base + i, 1,
+							 (__mmask8) low_bytes(n - i < 8 ? n - i : 8), radius, look)
+				<< i;
+		mask[base / 64] = word;
+		hits += (size_t) __builtin_popcountll(word);
+	}
+	return hits;
+}
+
 const HammingKernels hamming_avx512 = {
 	.name = "avx512",
 	.distance = distance,
 	.distances = distances,
 	.within = within,
+	.within_slices = within_slices,
 };
 
 #endif

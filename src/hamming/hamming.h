@@ -7,6 +7,11 @@
  * the bits past n in the last byte are zero.  Arrays of codes are packed:
  * code i begins at codes + i * nbytes, at any alignment.
  *
+ * The same bytes in slices: first bytes 0 to 7 of every code, then bytes 8 to
+ * 15 of every code, and so on; the last slice has what is left, 1 to 8 bytes a
+ * code.  The slice that begins at byte b thus begins at slices + b * ncodes.
+ * Codes of up to 8 bytes are one slice, which is the packed array.
+ *
  * Nothing here knows PostgreSQL, allocates or fails.
  */
 #ifndef HAMMING_H
@@ -37,6 +42,13 @@ typedef struct HammingKernels
 	 */
 	size_t (*within)(const uint8_t *query, const uint8_t *codes, size_t nbytes,
 					 size_t ncodes, uint32_t radius, uint64_t *mask);
+
+	/*
+	 * The same over codes in slices, at any alignment.  Codes that are too far
+	 * by their first slices are not looked at further.
+	 */
+	size_t (*within_slices)(const uint8_t *query, const uint8_t *slices, size_t nbytes,
+							size_t ncodes, uint32_t radius, uint64_t *mask);
 } HammingKernels;
 
 /*
@@ -55,6 +67,16 @@ hamming_bytes(size_t nbits)
 {
 	return (nbits + 7) / 8;
 }
+
+#define HAMMING_SLICE 8 /* bytes of a code in one slice */
+
+/* Put packed codes into slices, ncodes * nbytes bytes elsewhere. */
+extern void hamming_to_slices(const uint8_t *codes, size_t nbytes, size_t ncodes,
+							  uint8_t *slices);
+
+/* Collect code i of ncodes out of slices. */
+extern void hamming_from_slices(const uint8_t *slices, size_t nbytes, size_t ncodes,
+								size_t i, uint8_t *code);
 
 /*
  * Pack the sign of logits into a code: bit k is 1 iff logits[k] > thresholds[k]

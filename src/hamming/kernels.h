@@ -25,6 +25,11 @@ extern const HammingKernels hamming_avx512;
 /* The scalar distance on which the vector kernels of x86-64 fall back. */
 extern uint32_t hamming_popcnt_distance(const uint8_t *a, const uint8_t *b,
 										size_t nbytes);
+
+/* Codes base .. base + n - 1 (n <= 64) of ncodes in slices: the word of the mask. */
+extern uint64_t hamming_popcnt_slices_word(const uint8_t *query, const uint8_t *slices,
+										   size_t nbytes, size_t ncodes, size_t base,
+										   size_t n, uint32_t radius);
 #endif
 
 #if defined(__aarch64__)
@@ -34,6 +39,9 @@ extern const HammingKernels hamming_neon;
 
 #define HAMMING_TARGET(isa) __attribute__((target(isa)))
 #define HAMMING_INLINE inline __attribute__((always_inline))
+
+/* Before a short loop over registers in an array, or they would live in memory. */
+#define HAMMING_UNROLL _Pragma("GCC unroll 8")
 
 /* Eight bytes at any address, as one word; the order of its bits is of no account. */
 static inline uint64_t
@@ -70,6 +78,35 @@ hamming_load_part(const uint8_t *p, size_t n)
 	if (n & 1)
 		v = v << 8 | *p;
 	return v;
+}
+
+/* Bytes of a code in the slice that begins at byte at. */
+static inline size_t
+hamming_slice_width(size_t nbytes, size_t at)
+{
+	return nbytes - at < HAMMING_SLICE ? nbytes - at : HAMMING_SLICE;
+}
+
+/*
+ * After how many bytes a group of codes in slices is first asked whether all
+ * are too far.  Asking costs a branch that is mispredicted where the answers
+ * vary, so it waits until codes that have nothing to do with the query are too
+ * far: over n slices these differ in 32 n bits on average, with a standard
+ * deviation of 4 sqrt(n), and the nearest of 64 lies 2.4 deviations below.
+ */
+static inline size_t
+hamming_first_look(size_t nbytes, uint32_t radius)
+{
+	int64_t n = 1;
+
+	for (; n * HAMMING_SLICE < (int64_t) nbytes; n++)
+	{
+		int64_t above = 32 * n - (int64_t) radius;
+
+		if (above > 0 && above * above > 100 * n)
+			break;
+	}
+	return (size_t) n * HAMMING_SLICE;
 }
 
 #endif

@@ -133,11 +133,114 @@ within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 	return run_within(query, codes, nbytes, ncodes, radius, mask);
 }
 
+#define GROUP_VECTORS 8 /* registers of two codes in slices that go together */
+#define GROUP_CODES (GROUP_VECTORS * 2)
+
+/* Bytes at .. at + width - 1 of code i of ncodes in slices differ in so many bits. */
+static HAMMING_INLINE uint32_t
+slice_distance(const uint8_t *query, const uint8_t *slices, size_t ncodes, size_t i,
+			   size_t at, size_t width)
+{
+	return short_distance(query + at, slices + at * ncodes + i * width, width);
+}
+
+/* Whether code i of ncodes in slices, d away by its bytes before at, is within radius. */
+static HAMMING_INLINE bool
+slices_within(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			  size_t i, size_t at, uint64_t d, uint32_t radius)
+{
+	for (; at < nbytes && d <= radius; at += HAMMING_SLICE)
+		d +=
+			slice_distance(query, slices, ncodes, i, at, hamming_slice_width(nbytes, at));
+	return d <= radius;
+}
+
+/*
+ * Codes base .. base + 2 * nvectors - 1 of ncodes in slices, a lane for each: the
+ * bits of those within radius.  The group is dropped after the slice by which
+ * all are too far.  A last slice of less than 8 bytes is looked up for the codes
+ * still in reach.
+ */
+static HAMMING_INLINE uint64_t
+slices_group(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			 size_t base, size_t nvectors, uint32_t radius, size_t look)
+{
+	uint64x2_t sum[GROUP_VECTORS];
+	uint64_t word = 0;
+	size_t at = 0;
+
+	HAMMING_UNROLL
+	for (size_t v = 0; v < nvectors; v++)
+		sum[v] = vdupq_n_u64(0);
+	for (; at + HAMMING_SLICE <= nbytes; at += HAMMING_SLICE)
+	{
+		const uint8_t *column = slices + at * ncodes + base * HAMMING_SLICE;
+		uint8x16_t q = vcombine_u8(vld1_u8(query + at), vld1_u8(query + at));
+		uint32x4_t least;
+
+		HAMMING_UNROLL
+		for (size_t v = 0; v < nvectors; v++)
+			sum[v] = vaddq_u64(sum[v], differing(q, column + 16 * v));
+		if (at + HAMMING_SLICE < look)
+			continue;
+		/* Sums are small: the upper half of each lane is zero and stays it. */
+		least = vreinterpretq_u32_u64(sum[0]);
+		HAMMING_UNROLL
+		for (size_t v = 1; v < nvectors; v++)
+			least = vminq_u32(least, vreinterpretq_u32_u64(sum[v]));
+		if (vgetq_lane_u32(least, 0) > radius && vgetq_lane_u32(least, 2) > radius)
+			return 0;
+	}
+	for (size_t i = 0; i < 2 * nvectors; i++)
+	{
+		uint64_t d[2];
+
+		vst1q_u64(d, sum[i / 2]);
+		word |= (uint64_t) slices_within(query, slices, nbytes, ncodes, base + i, at,
+										 d[i % 2], radius)
+				<< i;
+	}
+	return word;
+}
+
+static size_t
+within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			  uint32_t radius, uint64_t *mask)
+{
+	size_t look = hamming_first_look(nbytes, radius);
+	size_t hits = 0;
+
+	if (nbytes <= HAMMING_SLICE)
+		return within(query, slices, nbytes, ncodes, radius, mask);
+	for (size_t base = 0; base < ncodes; base += 64)
+	{
+		size_t n = ncodes - base < 64 ? ncodes - base : 64;
+		uint64_t word = 0;
+		size_t i = 0;
+
+		for (; i + GROUP_CODES <= n; i += GROUP_CODES)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, GROUP_VECTORS,
+								 radius, look)
+					<< i;
+		for (; i + 2 <= n; i += 2)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, 1, radius, look)
+					<< i;
+		for (; i < n; i++)
+			word |= (uint64_t) slices_within(query, slices, nbytes, ncodes, base + i, 0,
+											 0, radius)
+					<< i;
+		mask[base / 64] = word;
+		hits += (size_t) __builtin_popcountll(word);
+	}
+	return hits;
+}
+
 const HammingKernels hamming_neon = {
 	.name = "neon",
 	.distance = distance,
 	.distances = distances,
 	.within = within,
+	.within_slices = within_slices,
 };
 
 #endif

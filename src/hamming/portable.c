@@ -33,4 +33,5 @@ const HammingKernels hamming_portable = {
 	.distance = distance,
 	.distances = distances_by_length,
 	.within = within_by_length,
+	.within_slices = within_slices,
 };

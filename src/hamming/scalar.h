@@ -65,3 +65,76 @@ within_by_length(const uint8_t *query, const uint8_t *codes, size_t nbytes, size
 			return each_within(query, codes, nbytes, ncodes, radius, mask);
 	}
 }
+
+/* The part of a code that a slice holds, as one word. */
+static HAMMING_INLINE uint64_t
+slice_word(const uint8_t *p, size_t width)
+{
+	return width == HAMMING_SLICE ? hamming_load8(p) : hamming_load_part(p, width);
+}
+
+/*
+ * One slice of the nleft codes that alive lists, beginning at column: their
+ * distances grow, and those still within radius stay listed.  Returns how many.
+ */
+SCALAR_TARGET static HAMMING_INLINE size_t
+scalar_slice(uint64_t query, const uint8_t *column, size_t width, uint32_t radius,
+			 uint16_t *distance, uint8_t *alive, size_t nleft)
+{
+	size_t kept = 0;
+
+	for (size_t j = 0; j < nleft; j++)
+	{
+		uint8_t i = alive[j];
+
+		distance[i] +=
+			(uint16_t) SCALAR_POPCOUNT(query ^ slice_word(column + i * width, width));
+		alive[kept] = i;
+		kept += distance[i] <= radius;
+	}
+	return kept;
+}
+
+SCALAR_TARGET static uint64_t
+slices_word(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			size_t base, size_t n, uint32_t radius)
+{
+	uint16_t distance[64] = {0};
+	uint8_t alive[64];
+	size_t nleft = n;
+	uint64_t word = 0;
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++)
+		alive[i] = (uint8_t) i;
+	for (; at + HAMMING_SLICE <= nbytes && nleft > 0; at += HAMMING_SLICE)
+		nleft = scalar_slice(hamming_load8(query + at),
+							 slices + at * ncodes + base * HAMMING_SLICE, HAMMING_SLICE,
+							 radius, distance, alive, nleft);
+	if (at < nbytes && nleft > 0)
+		nleft = scalar_slice(hamming_load_part(query + at, nbytes - at),
+							 slices + at * ncodes + base * (nbytes - at), nbytes - at,
+							 radius, distance, alive, nleft);
+	for (size_t j = 0; j < nleft; j++)
+		word |= UINT64_C(1) << alive[j];
+	return word;
+}
+
+SCALAR_TARGET static size_t
+within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			  uint32_t radius, uint64_t *mask)
+{
+	size_t hits = 0;
+
+	if (nbytes <= HAMMING_SLICE)
+		return within_by_length(query, slices, nbytes, ncodes, radius, mask);
+	for (size_t base = 0; base < ncodes; base += 64)
+	{
+		size_t n = ncodes - base < 64 ? ncodes - base : 64;
+		uint64_t word = slices_word(query, slices, nbytes, ncodes, base, n, radius);
+
+		mask[base / 64] = word;
+		hits += SCALAR_POPCOUNT(word);
+	}
+	return hits;
+}

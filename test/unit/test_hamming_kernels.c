@@ -29,7 +29,7 @@ typedef struct Fenced
 	uint8_t *end;
 } Fenced;
 
-static Fenced codes, query, out, mask;
+static Fenced codes, query, out, mask, sliced;
 
 static Fenced
 fence(size_t size)
@@ -66,6 +66,7 @@ setup(void **state)
 	query = fence(HAMMING_MAX_BYTES);
 	out = fence(MAX_CODES * sizeof(uint16_t));
 	mask = fence(MAX_CODES / 8);
+	sliced = fence(ARENA);
 	for (uint8_t *p = codes.begin; p < codes.end; p += 8)
 	{
 		uint64_t r = random64();
@@ -116,8 +117,9 @@ check_distances(const HammingKernels *k, const uint8_t *q, const uint8_t *array,
 		assert_int_equal(k->distance(q, array + i * nbytes, nbytes), expected[i]);
 }
 
+/* One of within and within_slices, which array is for. */
 static void
-check_within(const HammingKernels *k, const uint8_t *q, const uint8_t *array,
+check_within(const HammingKernels *k, const uint8_t *q, const uint8_t *array, bool slices,
 			 size_t nbytes, size_t n, uint32_t radius, const uint16_t *expected)
 {
 	size_t words = (n + 63) / 64;
@@ -126,19 +128,19 @@ check_within(const HammingKernels *k, const uint8_t *q, const uint8_t *array,
 	size_t counted;
 
 	memset(got, 0xee, words * sizeof(*got));
-	counted = k->within(q, array, nbytes, n, radius, got);
+	counted = (slices ? k->within_slices : k->within)(q, array, nbytes, n, radius, got);
 	for (size_t i = 0; i < words * 64; i++)
 	{
 		bool in = i < n && expected[i] <= radius;
 
 		hits += in;
 		if ((got[i / 64] >> i % 64 & 1) != in)
-			fail_msg("%s: radius %u, code %zu of %zu, %zu bytes: bit should be %d",
-					 k->name, radius, i, n, nbytes, in);
+			fail_msg("%s%s: radius %u, code %zu of %zu, %zu bytes: bit should be %d",
+					 k->name, slices ? ", slices" : "", radius, i, n, nbytes, in);
 	}
 	if (counted != hits)
-		fail_msg("%s: radius %u, %zu codes, %zu bytes: %zu hits, not %zu", k->name,
-				 radius, n, nbytes, counted, hits);
+		fail_msg("%s%s: radius %u, %zu codes, %zu bytes: %zu hits, not %zu", k->name,
+				 slices ? ", slices" : "", radius, n, nbytes, counted, hits);
 }
 
 /* All kernels over n codes of nbytes bytes that begin at array. */
@@ -146,19 +148,27 @@ static void
 check_array(const uint8_t *array, size_t nbytes, size_t n)
 {
 	const uint8_t *q = make_query(array, nbytes, n);
+	/* At the end of its fence, or as far from a cache line as the array itself. */
+	uint8_t *slices = random64() % 2 ? sliced.end - nbytes * n
+									 : sliced.begin + (array - codes.begin) % 64;
 	uint16_t expected[MAX_CODES];
 	const HammingKernels *k;
 
+	if (slices + nbytes * n > sliced.end)
+		slices = sliced.begin;
+	hamming_to_slices(array, nbytes, n, slices);
 	hamming_kernels_at(0)->distances(q, array, nbytes, n, expected);
 	for (size_t i = 0; (k = hamming_kernels_at(i)) != NULL; i++)
 	{
 		uint32_t middle = n > 0 ? expected[n / 2] : 0;
+		uint32_t radii[] = {0, middle / 2, middle, (uint32_t) nbytes * 8, UINT32_MAX};
 
 		check_distances(k, q, array, nbytes, n, expected);
-		check_within(k, q, array, nbytes, n, 0, expected);
-		check_within(k, q, array, nbytes, n, middle, expected);
-		check_within(k, q, array, nbytes, n, (uint32_t) nbytes * 8, expected);
-		check_within(k, q, array, nbytes, n, UINT32_MAX, expected);
+		for (size_t r = 0; r < sizeof(radii) / sizeof(radii[0]); r++)
+		{
+			check_within(k, q, array, false, nbytes, n, radii[r], expected);
+			check_within(k, q, slices, true, nbytes, n, radii[r], expected);
+		}
 	}
 }
 
@@ -177,6 +187,39 @@ test_portable_counts_bits(void **state)
 
 			assert_int_equal(portable->distance(a, b, nbytes),
 							 naive_distance(a, b, nbytes));
+		}
+}
+
+/* Byte b of code i is where hamming.h says, and comes back. */
+static void
+test_slices_hold_the_codes(void **state)
+{
+	static const size_t sizes[] = {1, 2, 9, 70};
+	uint8_t code[HAMMING_MAX_BYTES];
+
+	(void) state;
+	for (size_t nbytes = 1; nbytes <= HAMMING_MAX_BYTES; nbytes++)
+		for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+		{
+			size_t n = sizes[s];
+			uint8_t *slices = sliced.end - nbytes * n;
+
+			hamming_to_slices(codes.begin, nbytes, n, slices);
+			for (size_t i = 0; i < n; i++)
+			{
+				for (size_t b = 0; b < nbytes; b++)
+				{
+					size_t from = b / 8 * 8;
+					size_t width = nbytes - from < 8 ? nbytes - from : 8;
+
+					assert_int_equal(slices[from * n + i * width + b % 8],
+									 codes.begin[i * nbytes + b]);
+				}
+				hamming_from_slices(slices, nbytes, n, i, code);
+				assert_memory_equal(code, codes.begin + i * nbytes, nbytes);
+			}
+			if (nbytes <= 8)
+				assert_memory_equal(slices, codes.begin, nbytes * n);
 		}
 }
 
@@ -281,6 +324,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_portable_counts_bits),
+		cmocka_unit_test(test_slices_hold_the_codes),
 		cmocka_unit_test(test_extremes),
 		cmocka_unit_test(test_all_lengths_and_sizes),
 		cmocka_unit_test(test_arrays_at_the_beginning),
