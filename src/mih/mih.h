@@ -21,7 +21,8 @@
  *	      64                                pd_lower  pd_upper         pd_special
  *
  *	 Without MIH_RUNS code i has TID i.  With MIH_RUNS the codes are distinct,
- *	 and the TIDs of code i are ends[i - 1] .. ends[i] - 1.
+ *	 and the TIDs of code i are ends[i - 1] .. ends[i] - 1.  With MIH_SLICED the
+ *	 same bytes of codes lie in slices; lists never have them.
  */
 #ifndef MIH_H
 #define MIH_H
@@ -46,7 +47,7 @@
 #endif
 
 #define MIH_MAGIC 0x4D494831 /* "MIH1" */
-#define MIH_VERSION 1		 /* of the on-disk format */
+#define MIH_VERSION 2		 /* of the on-disk format */
 #define MIH_META_BLKNO 0
 #define MIH_PAGE_ID 0xFF9D	   /* last two bytes of every page, for pg_filedump */
 #define MIH_CODES_OFFSET 64	   /* codes begin on a cache line */
@@ -78,7 +79,8 @@
 #define MIH_PAGE_ENTRIES 6	 /* of one chunk table */
 
 /* Flags of a page. */
-#define MIH_RUNS 0x01 /* each code once, with a run of TIDs */
+#define MIH_RUNS 0x01	/* each code once, with a run of TIDs */
+#define MIH_SLICED 0x02 /* codes in slices (hamming.h) */
 
 /* The last 16 bytes of a page. */
 typedef struct MihPageTail
@@ -88,7 +90,7 @@ typedef struct MihPageTail
 	uint16 ncodes;	  /* codes on the page, or directory entries */
 	uint16 ntids;	  /* TIDs on the page */
 	uint8 kind;		  /* MIH_PAGE_x */
-	uint8 flags;	  /* MIH_RUNS */
+	uint8 flags;	  /* MIH_RUNS, MIH_SLICED */
 	uint16 page_id;	  /* MIH_PAGE_ID */
 } MihPageTail;
 
@@ -201,10 +203,33 @@ typedef struct MihEntries
 {
 	int ncodes;
 	int ntids;
-	const uint8 *codes;			/* ncodes packed codes */
+	int nbytes;					/* of a code */
+	bool sliced;				/* codes lie in slices */
+	const uint8 *codes;			/* ncodes of them, packed or in slices */
 	const uint16 *ends;			/* by code, or NULL: code i has TID i */
 	const ItemPointerData *top; /* TID i is top[-1 - i] */
 } MihEntries;
+
+/* Code i; buffer, of HAMMING_MAX_BYTES, is for one that has to be put together. */
+static inline const uint8 *
+mih_entry_code(const MihEntries *entries, int i, uint8 *buffer)
+{
+	if (!entries->sliced)
+		return entries->codes + i * entries->nbytes;
+	hamming_from_slices(entries->codes, entries->nbytes, entries->ncodes, i, buffer);
+	return buffer;
+}
+
+/* Which codes lie within radius of query: HammingKernels.within. */
+static inline size_t
+mih_entries_within(const MihEntries *entries, const uint8 *query, uint32 radius,
+				   uint64 *mask)
+{
+	const HammingKernels *kernels = hamming_kernels();
+
+	return (entries->sliced ? kernels->within_slices : kernels->within)(
+		query, entries->codes, entries->nbytes, entries->ncodes, radius, mask);
+}
 
 /* Walks the entry pages of a list, or of one table of a segment. */
 typedef struct MihCursor

@@ -101,7 +101,8 @@ check_list(Check *check, int slot)
 		MihEntries entries;
 
 		mih_page_entries(check->index, buf, nbytes, &entries);
-		if (entries.ends || entries.ncodes != (nulls ? 0 : entries.ntids))
+		if (entries.ends || entries.sliced ||
+			entries.ncodes != (nulls ? 0 : entries.ntids))
 			mih_corrupt(check->index, block, "a list page is not plain");
 		for (int i = 0; i < entries.ntids; i++)
 			check_entry(check, block, entries.codes + i * nbytes, nbytes,
@@ -168,12 +169,13 @@ check_table_page(Check *check, MihSegment *segment, int table, const MihDirEntry
 {
 	const MihLayout *layout = &segment->root.layout;
 	uint8 code[HAMMING_MAX_BYTES];
+	uint8 buffer[HAMMING_MAX_BYTES];
 	MihEntries entries;
 
 	mih_page_entries(check->index, buf, check->nbytes, &entries);
 	for (int i = 0; i < entries.ncodes; i++)
 	{
-		const uint8 *stored = entries.codes + i * check->nbytes;
+		const uint8 *stored = mih_entry_code(&entries, i, buffer);
 		uint32 key = mih_key(layout, table, stored);
 		int from, to;
 

@@ -4,7 +4,8 @@
  *
  * Neighbouring entries with the same code share it where that saves space: a
  * page is written with runs as soon as runs are the smaller form, and holds as
- * many entries as fit in the smaller of the two forms.
+ * many entries as fit in the smaller of the two forms.  Codes that have more
+ * than one slice are written in slices, in which a scan compares them faster.
  */
 #include "mih/mih.h"
 
@@ -76,6 +77,26 @@ mih_packer_empty(const MihPacker *packer)
 }
 
 /*
+ * Give each TID a code of its own, back to front in place: code i moves up by
+ * the TIDs that share the codes before it.  Returns the number of codes.
+ */
+static int
+repeat_codes(MihPacker *packer)
+{
+	int nbytes = packer->nbytes;
+	int t = packer->ntids;
+
+	for (int i = packer->ncodes - 1; i >= 0; i--)
+	{
+		int from = i > 0 ? packer->ends[i - 1] : 0;
+
+		while (t > from)
+			memmove(packer->codes + --t * nbytes, packer->codes + i * nbytes, nbytes);
+	}
+	return packer->ntids;
+}
+
+/*
  * Write what was taken as a page of the given kind and part and start anew.
  * Returns the number of TIDs written.
  */
@@ -86,28 +107,33 @@ mih_packer_page(MihPacker *packer, Page page, int kind, uint32 part)
 	int ntids = packer->ntids;
 	PageHeader header = (PageHeader) page;
 	ItemPointer top;
+	int ncodes = packer->ncodes;
+	bool runs =
+		nbytes > 0 && runs_size(nbytes, ncodes, ntids) < plain_size(nbytes, ntids);
 	char *at;
 
 	mih_init_page(page, kind, part);
 	at = (char *) page + MIH_CODES_OFFSET;
-	if (nbytes > 0 &&
-		runs_size(nbytes, packer->ncodes, ntids) < plain_size(nbytes, ntids))
+	if (nbytes > 0)
 	{
-		memcpy(at, packer->codes, packer->ncodes * nbytes);
-		at = (char *) page + SHORTALIGN(MIH_CODES_OFFSET + packer->ncodes * nbytes);
-		memcpy(at, packer->ends, packer->ncodes * sizeof(uint16));
-		at += packer->ncodes * sizeof(uint16);
-		MihTail(page)->flags |= MIH_RUNS;
-		MihTail(page)->ncodes = packer->ncodes;
+		if (!runs)
+			ncodes = repeat_codes(packer);
+		if (nbytes > HAMMING_SLICE)
+		{
+			hamming_to_slices(packer->codes, nbytes, ncodes, (uint8 *) at);
+			MihTail(page)->flags |= MIH_SLICED;
+		}
+		else
+			memcpy(at, packer->codes, ncodes * nbytes);
+		MihTail(page)->ncodes = ncodes;
+		at += ncodes * nbytes;
 	}
-	else if (nbytes > 0)
+	if (runs)
 	{
-		int t = 0;
-
-		for (int i = 0; i < packer->ncodes; i++)
-			for (; t < packer->ends[i]; t++, at += nbytes)
-				memcpy(at, packer->codes + i * nbytes, nbytes);
-		MihTail(page)->ncodes = ntids;
+		at = (char *) page + SHORTALIGN(at - (char *) page);
+		memcpy(at, packer->ends, ncodes * sizeof(uint16));
+		at += ncodes * sizeof(uint16);
+		MihTail(page)->flags |= MIH_RUNS;
 	}
 	MihTail(page)->ntids = ntids;
 	header->pd_lower = at - (char *) page;

@@ -215,6 +215,8 @@ mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries)
 
 	entries->ncodes = tail->ncodes;
 	entries->ntids = tail->ntids;
+	entries->nbytes = nbytes;
+	entries->sliced = (tail->flags & MIH_SLICED) != 0;
 	entries->codes = (const uint8 *) page + MIH_CODES_OFFSET;
 	entries->ends = NULL;
 	entries->top = (const ItemPointerData *) ((char *) page + header->pd_special);

@@ -77,6 +77,7 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, int table, MihSink 
 	int nbytes = hamming_bytes(scan->nbits);
 	int max = sink->max_distance;
 	int min = 0;
+	uint8 buffer[HAMMING_MAX_BYTES];
 	MihEntries entries;
 
 	if (sink->queue)
@@ -85,8 +86,8 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, int table, MihSink 
 		min = MihKeyDistance(sink->queue->above);
 	}
 	mih_page_entries(scan->index, buf, nbytes, &entries);
-	if (entries.ncodes == 0 || kernels->within(part->codes, entries.codes, nbytes,
-											   entries.ncodes, max, scan->mask) == 0)
+	if (entries.ncodes == 0 ||
+		mih_entries_within(&entries, part->codes, max, scan->mask) == 0)
 		return;
 	for (int w = 0; w < (entries.ncodes + 63) / 64; w++)
 	{
@@ -95,7 +96,7 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, int table, MihSink 
 		for (; hits != 0; hits &= hits - 1)
 		{
 			int i = w * 64 + pg_rightmost_one_pos64(hits);
-			const uint8 *code = entries.codes + i * nbytes;
+			const uint8 *code = mih_entry_code(&entries, i, buffer);
 			int distance = kernels->distance(part->codes, code, nbytes);
 
 			if (distance < min ||

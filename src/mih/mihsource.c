@@ -151,7 +151,7 @@ parts_next(MihSource *source, uint8 *code, ItemPointer tid)
 {
 	PartsSource *s = (PartsSource *) source;
 	const MihEntries *e = &s->entries;
-	const uint8 *stored;
+	uint8 buffer[HAMMING_MAX_BYTES];
 
 	if (s->tid == e->ntids && !next_page(s))
 		return false;
@@ -163,9 +163,10 @@ parts_next(MihSource *source, uint8 *code, ItemPointer tid)
 	else
 		s->code = s->tid;
 	*tid = e->top[-1 - s->tid++];
-	stored = e->codes + s->code * hamming_bytes(s->nbits);
 	if (s->nbits > 0)
 	{
+		const uint8 *stored = mih_entry_code(e, s->code, buffer);
+
 		if (s->segments[s->at])
 			mih_shuffle(s->shuffles[s->at], stored, code);
 		else

@@ -167,6 +167,7 @@ delete_from_page(Vacuum *vacuum, const MihPart *part, Buffer buf)
 	int nbytes = code_bytes(vacuum, part);
 	MihPageTail before = *MihTail(BufferGetPage(buf));
 	MihEntries entries;
+	uint8 buffer[HAMMING_MAX_BYTES];
 	PGAlignedBlock image;
 	Page page = (Page) image.data;
 	MihPacker *packer;
@@ -184,7 +185,7 @@ delete_from_page(Vacuum *vacuum, const MihPart *part, Buffer buf)
 	mih_init_page(page, before.kind, before.part);
 	for (int i = 0; i < (nbytes > 0 ? entries.ncodes : entries.ntids); i++)
 	{
-		const uint8 *code = entries.codes + i * nbytes;
+		const uint8 *code = mih_entry_code(&entries, i, buffer);
 		int from, to;
 
 		mih_run(vacuum->index, buf, &entries, i, &from, &to);

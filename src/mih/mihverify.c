@@ -64,6 +64,7 @@ put_part(Verify *verify, const MihPart *part, int table)
 					 BUFFER_LOCK_SHARE, NULL);
 	while ((buf = mih_cursor_next(&cursor)) != InvalidBuffer)
 	{
+		uint8 buffer[HAMMING_MAX_BYTES];
 		MihEntries entries;
 
 		mih_page_entries(verify->index, buf, nbytes, &entries);
@@ -72,9 +73,10 @@ put_part(Verify *verify, const MihPart *part, int table)
 			int from, to;
 
 			if (segment)
-				mih_from_stored(&segment->root.layout, entries.codes + i * nbytes, code);
+				mih_from_stored(&segment->root.layout,
+								mih_entry_code(&entries, i, buffer), code);
 			else if (!nulls)
-				memcpy(code, entries.codes + i * nbytes, nbytes);
+				memcpy(code, mih_entry_code(&entries, i, buffer), nbytes);
 			mih_run(verify->index, buf, &entries, i, &from, &to);
 			for (int t = from; t < to; t++)
 				put(verify, verify->entries, nulls ? NULL : code, &entries.top[-1 - t]);
