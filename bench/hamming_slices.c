@@ -177,7 +177,7 @@ run(size_t rows)
 int
 main(int argc, char **argv)
 {
-	static const size_t lengths[] = {16, 25, 32, 64, 128, 512};
+	static const size_t lengths[] = {8, 9, 16, 25, 32, 64, 128, 512};
 	size_t rows = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
 
 	if (rows < 10000)
