@@ -3,10 +3,14 @@
 #
 #   use MihLoad;
 #   create_tables($server);
-#   my @sessions = start_load($server, $seconds);    # 7 of them
-#   ... let something happen ...
-#   my $load = end_load(@sessions);     # { errors, wrong, statements, promises, compared }
-#   compare_indexes($server, 'after it', 8);
+#   my @sessions = start_load($server, $seconds);    # 7 of them; a third argument
+#                                       # makes them rest so long (s) between statements
+#   ... let something happen, such as the end of the server ...
+#   my $load = end_load(@sessions);     # { errors, wrong, promises, compared, retries }
+#   my $compared = compare_indexes($server, 'after it');
+#
+# start_readers asks for answers only, as a standby can give them; stop_load ends
+# the sessions of a server that lives on.
 package MihLoad;
 
 use strict;
@@ -17,7 +21,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
-our @EXPORT = qw(create_tables start_load end_load compare_indexes compare_promises queries_for
+our @EXPORT = qw(create_tables start_load start_readers stop_load end_load compare_indexes compare_promises queries_for
   drop_leftovers settle_prepared trim_tables pick);
 
 # Small limits, so that flushes and merges happen all the time.  note changes
@@ -136,10 +140,10 @@ my $pardoned = qr/^(?:40P01|40001|55P03|57014|57P0\d|08\w\w\w|42704|42P01|42P07|
 
 sub start_load
 {
-	my ($server, $seconds) = @_;
+	my ($server, $seconds, $rest) = @_;
 	write_rows($_) for 64, 256;
 	my $number = 0;
-	return map { start_session($server, ++$number, $seconds, @$_) } @mixtures;
+	return map { start_session($server, ++$number, $seconds, $rest, @$_) } @mixtures;
 }
 
 # Rows for COPY, which the server reads.
@@ -162,17 +166,44 @@ sub hex_code
 # a promise: a row that must be there after a crash if its id was told.
 sub start_session
 {
-	my ($server, $number, $seconds, @mixture) = @_;
-	my $base = "$ENV{TESTDIR}/load" . ++$scripts;
-	open my $f, '>', "$base.sql" or die "cannot write $base.sql: $!";
-	print $f "\\set VERBOSITY verbose\nSET lock_timeout = '2s';\nSET maintenance_work_mem = '", pick('1MB', '4MB', '64MB'), "';\nSET client_min_messages = error;\n";
+	my ($server, $number, $seconds, $rest, @mixture) = @_;
+	my $script = "SET lock_timeout = '2s';\nSET maintenance_work_mem = '" . pick('1MB', '4MB', '64MB') . "';\n";
 	for my $n (1 .. 400 * $seconds)
 	{
 		my $name = pick(@tables);
-		print $f $statement{ pick(@mixture) }->($name, "${number}_$n"), ";\n";
+		$script .= $statement{ pick(@mixture) }->($name, "${number}_$n") . ";\n";
+		$script .= "SELECT pg_sleep($rest) IS NULL;\n" if $rest;
 		$name = pick(grep { $_ ne 'churn' && $_ ne 'scratch' } @tables);
-		print $f "INSERT INTO $name (worker, code) VALUES (1, draw($table{$name}{bits})) RETURNING 'kept $name ' || id;\n" if rand() < 0.5;
+		$script .= "INSERT INTO $name (worker, code) VALUES (1, draw($table{$name}{bits})) RETURNING 'kept $name ' || id;\n" if rand() < 0.5;
 	}
+	return run_script($server, $script);
+}
+
+# Sessions that compare answers over and over, for a standby too: some at once,
+# some through a cursor that waits between its rows.
+sub start_readers
+{
+	my ($server, $sessions, $seconds) = @_;
+	my @logged = grep { !$table{$_}{kind} } @tables;
+	return map {
+		run_script($server, join '', map {
+			my $name = pick(@logged);
+			my $query = rand() < 0.7 ? pick(queries_for($name, 0))
+			  : sprintf "property.held_open('%s', %s, %d, 'SELECT pg_sleep(%.3f)')", $name,
+			  quote("'" . hex_code($table{$name}{bits}) . "'::hashcode"), pick(1, 100, 600), rand 0.5;
+			# mih_check itself, because a standby may ask for another run.
+			$query = "CASE WHEN mih_check('mih_$name', true) >= 0 THEN 'ok' END" if rand() < 0.1;
+			"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT $query; COMMIT;\n";
+		} 1 .. 200 * $seconds)
+	} 1 .. $sessions;
+}
+
+sub run_script
+{
+	my ($server, $script) = @_;
+	my $base = "$ENV{TESTDIR}/load" . ++$scripts;
+	open my $f, '>', "$base.sql" or die "cannot write $base.sql: $!";
+	print $f "\\set VERBOSITY verbose\nSET client_min_messages = error;\n", $script;
 	close $f;
 	my $pid = fork // die "cannot fork: $!";
 	if (!$pid)
@@ -183,6 +214,18 @@ sub start_session
 		exec 'psql', '-XAtq', '-d', $server->connstr('postgres'), '-f', "$base.sql" or POSIX::_exit(1);
 	}
 	return { pid => $pid, base => $base };
+}
+
+# The clients go away; wait until their statements have ended too.
+sub stop_load
+{
+	my ($server, @sessions) = @_;
+	kill 'TERM', map { $_->{pid} } @sessions;
+	my $load = end_load(@sessions);
+	wait_until(sub { !$server->safe_psql('postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()") }, 60)
+	  or die 'sessions do not end';
+	return $load;
 }
 
 sub lines_of
@@ -197,7 +240,7 @@ sub lines_of
 sub end_load
 {
 	my @sessions = @_;
-	my %load = (errors => '', wrong => '', promises => {}, compared => 0, lost => 0);
+	my %load = (errors => '', wrong => '', promises => {}, compared => 0, retries => {});
 	for my $session (@sessions)
 	{
 		my $gone;
@@ -211,9 +254,10 @@ sub end_load
 		}
 		for (lines_of("$session->{base}.err"))
 		{
-			$load{lost} = 1 if /connection to server was lost|server closed the connection/;
-			next unless /(?:ERROR|PANIC):\s+(.*)/;
-			$load{errors} .= substr("$1", 0, 400) . "\n" unless $1 =~ $pardoned;
+			next unless /(?:ERROR|FATAL|PANIC):\s+(.*)/;
+			my $error = substr $1, 0, 400;
+			$load{retries}{ $error =~ /^40001:\s+(index "\w+" was rewritten)?/ ? $1 ? 'rewritten' : 'conflict' : 'other' }++;
+			$load{errors} .= "$error\n" unless $error =~ $pardoned;
 		}
 		unlink map { "$session->{base}.$_" } qw(sql out err) unless $load{errors} || $load{wrong};
 	}
@@ -258,9 +302,10 @@ sub quote
 # Returns how many answers were compared.
 sub compare_indexes
 {
-	my ($server, $when, $tables) = @_;
+	my ($server, $when) = @_;
 	my $compared = 0;
-	for my $name (@{ $tables || \@tables })
+	my $standby = $server->safe_psql('postgres', 'SELECT pg_is_in_recovery()') eq 't';
+	for my $name (grep { !$standby || !$table{$_}{kind} } @tables)
 	{
 		my @index = split /\n/, $server->safe_psql('postgres', "SELECT indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = indexrelid
 				JOIN pg_am a ON a.oid = relam WHERE amname = 'mih' AND indrelid = '$name'::regclass AND indisvalid ORDER BY 1");
@@ -270,7 +315,7 @@ sub compare_indexes
 		for my $index (@index)
 		{
 			# The other indexes step aside, so that each is asked.
-			my @others = grep { $_ ne $index } @index;
+			my @others = grep { $_ ne $index && !$standby } @index;
 			my @calls = ("property.checked('$index')", queries_for($name, 1, @code));
 			$script .= 'BEGIN; ' . (@others ? 'DROP INDEX ' . join(', ', @others) . '; ' : '')
 			  . join('', map { "SELECT $_;\n" } @calls) . "ROLLBACK;\n";
