@@ -81,6 +81,7 @@
 /* Flags of a page. */
 #define MIH_RUNS 0x01	/* each code once, with a run of TIDs */
 #define MIH_SLICED 0x02 /* codes in slices (hamming.h) */
+#define MIH_FULL 0x04	/* tail of a list that grows no more */
 
 /* The last 16 bytes of a page. */
 typedef struct MihPageTail
@@ -90,7 +91,7 @@ typedef struct MihPageTail
 	uint16 ncodes;	  /* codes on the page, or directory entries */
 	uint16 ntids;	  /* TIDs on the page */
 	uint8 kind;		  /* MIH_PAGE_x */
-	uint8 flags;	  /* MIH_RUNS, MIH_SLICED */
+	uint8 flags;	  /* MIH_RUNS, MIH_SLICED, MIH_FULL */
 	uint16 page_id;	  /* MIH_PAGE_ID */
 } MihPageTail;
 
@@ -256,6 +257,15 @@ typedef struct MihShuffle MihShuffle;
 typedef struct MihSort MihSort;
 typedef struct MihPacker MihPacker;
 
+/* What changed on a page, as generic WAL wants it: see mihwal.c. */
+#define MIH_FRAGMENT_HEADER ((int) (2 * sizeof(uint16)))
+
+typedef struct MihDelta
+{
+	int size;
+	char bytes[HAMMING_MAX_BYTES + 64]; /* an insert: code, TID, header, tail */
+} MihDelta;
+
 /* mih.c */
 extern int mih_pending_limit(Relation index);
 extern int mih_chunks_option(Relation index);
@@ -281,6 +291,11 @@ extern void mih_run(Relation index, Buffer buf, const MihEntries *entries, int i
 extern void mih_check_tid(Relation index, Buffer buf, const ItemPointerData *tid);
 extern bool mih_list_has_room(Page page, int nbytes);
 extern void mih_list_add(Page page, const uint8 *code, int nbytes, ItemPointer tid);
+
+/* mihwal.c */
+extern void mih_delta_add(MihDelta *delta, Page page, const void *at, uint16 length);
+extern void mih_log_delta(Relation index, Buffer buf, MihDelta *delta);
+extern void mih_write_image(Relation index, Buffer buf, const char *image);
 
 /* mihpack.c */
 extern MihPacker *mih_packer_make(int nbytes);

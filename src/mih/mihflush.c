@@ -22,20 +22,38 @@
 
 /*
  * Seal the list of the given kind and reserve an id for what replaces it: one
- * record.  Inserters start a new list.
+ * record.  Inserters start a new list; those who remember the tail find it full.
  */
 static uint32
 seal(Relation index, int kind, int sealed_kind)
 {
 	Buffer buf = mih_read_meta(index, BUFFER_LOCK_EXCLUSIVE);
-	GenericXLogState *xlog = GenericXLogStart(index);
-	MihMeta *meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
-	int i = kind == MIH_PART_UNUSED ? -1 : mih_find_part(meta, kind);
-	uint32 id = mih_take_id(index, meta);
+	int i = kind == MIH_PART_UNUSED
+				? -1
+				: mih_find_part(MihPageGetMeta(BufferGetPage(buf)), kind);
+	Buffer tailbuf = InvalidBuffer;
+	GenericXLogState *xlog;
+	MihMeta *meta;
+	uint32 id;
 
 	if (i >= 0)
+	{
+		const MihPart *part = &MihPageGetMeta(BufferGetPage(buf))->parts[i];
+
+		tailbuf = mih_read_page(index, part->tail, part->id, MIH_PAGE_LIST,
+								BUFFER_LOCK_EXCLUSIVE, NULL);
+	}
+	xlog = GenericXLogStart(index);
+	meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
+	id = mih_take_id(index, meta);
+	if (i >= 0)
+	{
 		meta->parts[i].kind = sealed_kind;
+		MihTail(GenericXLogRegisterBuffer(xlog, tailbuf, 0))->flags |= MIH_FULL;
+	}
 	GenericXLogFinish(xlog);
+	if (BufferIsValid(tailbuf))
+		UnlockReleaseBuffer(tailbuf);
 	UnlockReleaseBuffer(buf);
 	return id;
 }

@@ -21,6 +21,34 @@ typedef struct Entry
 	int kind;	/* MIH_PART_PENDING or MIH_PART_NULLS */
 } Entry;
 
+/*
+ * Where this backend appended last, kept with the relation for each of the two
+ * lists.  PostgreSQL drops it whenever the index may have got another file.
+ */
+typedef struct Hint
+{
+	uint32 part;	   /* id of the list, 0: no hint */
+	int nbits;		   /* of every code in the index */
+	BlockNumber block; /* tail of the list */
+	Buffer buffer;	   /* where that was */
+} Hint;
+
+static Hint *
+hint_of(Relation index, int kind)
+{
+	Hint *hints = index->rd_amcache;
+
+	return hints ? &hints[kind == MIH_PART_NULLS] : NULL;
+}
+
+static void
+keep_hint(Relation index, int kind, const Hint *hint)
+{
+	if (index->rd_amcache == NULL)
+		index->rd_amcache = MemoryContextAllocZero(index->rd_indexcxt, 2 * sizeof(Hint));
+	*hint_of(index, kind) = *hint;
+}
+
 /* Refuse a code of another length than the index holds. */
 static void
 check_length(Relation index, const MihMeta *meta, const Entry *entry)
@@ -41,9 +69,64 @@ lock_tail(Relation index, const MihPart *part)
 	mih_check_page(index, buf);
 	tail = MihTail(BufferGetPage(buf));
 	if (tail->kind != MIH_PAGE_LIST || tail->part != part->id ||
-		tail->next != InvalidBlockNumber)
+		tail->next != InvalidBlockNumber || (tail->flags & MIH_FULL) != 0)
 		mih_corrupt(index, part->tail, "tail of a list is not its last page");
 	return buf;
+}
+
+/* Append the entry to the page in buf, locked exclusively and with room for it. */
+static void
+append(Relation index, Buffer buf, const Entry *entry)
+{
+	Page page = BufferGetPage(buf);
+	PageHeader header = (PageHeader) page;
+	MihPageTail *tail = MihTail(page);
+	const char *code = page + header->pd_lower;
+	MihDelta delta;
+
+	delta.size = 0;
+	START_CRIT_SECTION();
+	mih_list_add(page, entry->code ? entry->code->bits : NULL, entry->nbytes, entry->tid);
+	mih_delta_add(&delta, page, &header->pd_lower, 2 * sizeof(LocationIndex));
+	if (entry->nbytes > 0)
+		mih_delta_add(&delta, page, code, entry->nbytes);
+	mih_delta_add(&delta, page, page + header->pd_upper, sizeof(ItemPointerData));
+	mih_delta_add(&delta, page, &tail->ncodes, 2 * sizeof(uint16));
+	mih_log_delta(index, buf, &delta);
+	END_CRIT_SECTION();
+}
+
+/*
+ * Append to the page where this backend appended last, if it still is the tail
+ * of the same growing list and has room.  The page tells all of that itself: no
+ * other page ever carries the id of the part, and the tail of a list is marked
+ * full when the list is sealed.  So the metapage need not be read.
+ */
+static bool
+append_again(Relation index, const Entry *entry)
+{
+	const Hint *hint = hint_of(index, entry->kind);
+	Buffer buf;
+	Page page;
+	MihPageTail *tail;
+	bool room;
+
+	if (hint == NULL || hint->part == 0 ||
+		(entry->code && entry->code->nbits != hint->nbits) ||
+		!compat_read_recent(index, hint->block, hint->buffer))
+		return false;
+	buf = hint->buffer;
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	mih_check_page(index, buf);
+	page = BufferGetPage(buf);
+	tail = MihTail(page);
+	room = tail->part == hint->part && tail->kind == MIH_PAGE_LIST &&
+		   tail->next == InvalidBlockNumber && (tail->flags & MIH_FULL) == 0 &&
+		   mih_list_has_room(page, entry->nbytes);
+	if (room)
+		append(index, buf, entry);
+	UnlockReleaseBuffer(buf);
+	return room;
 }
 
 /* Append to the last page of the list; false if there is no list or no room. */
@@ -53,6 +136,7 @@ append_to_tail(Relation index, const Entry *entry)
 	Buffer metabuf = mih_read_meta(index, BUFFER_LOCK_SHARE);
 	const MihMeta *meta = MihPageGetMeta(BufferGetPage(metabuf));
 	int i = mih_find_part(meta, entry->kind);
+	Hint hint = {0};
 	bool room = false;
 
 	check_length(index, meta, entry);
@@ -60,19 +144,18 @@ append_to_tail(Relation index, const Entry *entry)
 	{
 		Buffer buf = lock_tail(index, &meta->parts[i]);
 
+		hint.part = meta->parts[i].id;
+		hint.nbits = meta->nbits;
+		hint.block = meta->parts[i].tail;
+		hint.buffer = buf;
 		room = mih_list_has_room(BufferGetPage(buf), entry->nbytes);
 		if (room)
-		{
-			GenericXLogState *xlog = GenericXLogStart(index);
-			Page page = GenericXLogRegisterBuffer(xlog, buf, 0);
-
-			mih_list_add(page, entry->code ? entry->code->bits : NULL, entry->nbytes,
-						 entry->tid);
-			GenericXLogFinish(xlog);
-		}
+			append(index, buf, entry);
 		UnlockReleaseBuffer(buf);
 	}
 	UnlockReleaseBuffer(metabuf);
+	if (room)
+		keep_hint(index, entry->kind, &hint);
 	return room;
 }
 
@@ -94,6 +177,7 @@ append_page(Relation index, const Entry *entry)
 	MihPart *part;
 	Page page;
 	uint32 npages;
+	Hint hint;
 
 	check_length(index, meta, entry);
 	if (i >= 0)
@@ -136,11 +220,16 @@ append_page(Relation index, const Entry *entry)
 		meta->nbits = entry->code->nbits;
 	mih_init_page(page, MIH_PAGE_LIST, part->id);
 	mih_list_add(page, entry->code ? entry->code->bits : NULL, entry->nbytes, entry->tid);
+	hint.part = part->id;
+	hint.nbits = meta->nbits;
+	hint.block = block;
+	hint.buffer = buf;
 	GenericXLogFinish(xlog);
 	if (BufferIsValid(tailbuf))
 		UnlockReleaseBuffer(tailbuf);
 	UnlockReleaseBuffer(metabuf);
 	UnlockReleaseBuffer(buf);
+	keep_hint(index, entry->kind, &hint);
 	return npages;
 }
 
@@ -155,32 +244,59 @@ flush_if_free(Relation index)
 	mih_unlock_maintenance(index);
 }
 
+static void
+insert_entry(Relation index, const Entry *entry)
+{
+	while (!append_again(index, entry) && !append_to_tail(index, entry))
+	{
+		uint32 npages = append_page(index, entry);
+
+		if (npages == 0)
+			continue;
+		if (entry->kind == MIH_PART_PENDING && npages > (uint32) mih_pending_limit(index))
+			flush_if_free(index);
+		break;
+	}
+}
+
+/*
+ * A code of another type is made by calling a function, which may leave memory
+ * behind; so it gets a context, kept for the statement and emptied by each row.
+ */
+static MemoryContext
+conversion_context(Relation index, IndexInfo *info)
+{
+	if (!OidIsValid(index_getprocid(index, 1, MIH_CODE_PROC)))
+		return NULL;
+	if (info->ii_AmCache == NULL)
+		info->ii_AmCache =
+			AllocSetContextCreate(info->ii_Context, "mih insert", ALLOCSET_SMALL_SIZES);
+	return info->ii_AmCache;
+}
+
 bool
 mihinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap,
 		  IndexUniqueCheck check, COMPAT_INDEX_UNCHANGED IndexInfo *info)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "mih insert", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
 	Entry entry = {.tid = tid, .kind = MIH_PART_NULLS};
+	MemoryContext context;
+	MemoryContext old;
 
-	if (!isnull[0])
+	if (isnull[0])
 	{
-		entry.code = mih_read_code(index, values[0]);
-		entry.nbytes = hamming_bytes(entry.code->nbits);
-		entry.kind = MIH_PART_PENDING;
+		insert_entry(index, &entry);
+		return false;
 	}
-	while (!append_to_tail(index, &entry))
-	{
-		uint32 npages = append_page(index, &entry);
-
-		if (npages == 0)
-			continue;
-		if (entry.kind == MIH_PART_PENDING && npages > (uint32) mih_pending_limit(index))
-			flush_if_free(index);
-		break;
-	}
+	context = conversion_context(index, info);
+	old = MemoryContextSwitchTo(context ? context : CurrentMemoryContext);
+	entry.code = mih_read_code(index, values[0]);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	entry.nbytes = hamming_bytes(entry.code->nbits);
+	entry.kind = MIH_PART_PENDING;
+	insert_entry(index, &entry);
+	if (context)
+		MemoryContextReset(context);
+	else if ((const void *) entry.code != DatumGetPointer(values[0]))
+		pfree((void *) entry.code);
 	return false;
 }

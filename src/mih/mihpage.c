@@ -179,6 +179,7 @@ void
 mih_free_page(Relation index, BlockNumber block, uint32 part)
 {
 	Buffer buf = mih_pin_page(index, block, NULL);
+	PGAlignedBlock image;
 	Page page;
 
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
@@ -189,14 +190,9 @@ mih_free_page(Relation index, BlockNumber block, uint32 part)
 		UnlockReleaseBuffer(buf);
 		return;
 	}
-	{
-		GenericXLogState *xlog = GenericXLogStart(index);
-
-		/* An empty page is nearly all hole, so its image in the log is small. */
-		page = GenericXLogRegisterBuffer(xlog, buf, GENERIC_XLOG_FULL_IMAGE);
-		mih_init_page(page, MIH_PAGE_FREE, 0);
-		GenericXLogFinish(xlog);
-	}
+	/* An empty page is nearly all hole, so its image in the log is small. */
+	mih_init_page((Page) image.data, MIH_PAGE_FREE, 0);
+	mih_write_image(index, buf, image.data);
 	UnlockReleaseBuffer(buf);
 	RecordFreeIndexPage(index, block);
 }

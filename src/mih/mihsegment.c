@@ -41,13 +41,7 @@ mih_put_page(Relation index, Page image, bool building)
 		MarkBufferDirty(buf);
 	}
 	else
-	{
-		GenericXLogState *xlog = GenericXLogStart(index);
-
-		memcpy(GenericXLogRegisterBuffer(xlog, buf, GENERIC_XLOG_FULL_IMAGE), image,
-			   BLCKSZ);
-		GenericXLogFinish(xlog);
-	}
+		mih_write_image(index, buf, image);
 	UnlockReleaseBuffer(buf);
 	return block;
 }

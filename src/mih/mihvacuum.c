@@ -171,7 +171,6 @@ delete_from_page(Vacuum *vacuum, const MihPart *part, Buffer buf)
 	PGAlignedBlock image;
 	Page page = (Page) image.data;
 	MihPacker *packer;
-	GenericXLogState *xlog;
 	int t = 0;
 	int dead = 0;
 
@@ -205,9 +204,8 @@ delete_from_page(Vacuum *vacuum, const MihPart *part, Buffer buf)
 	if (before.kind == MIH_PAGE_ENTRIES)
 		mih_packer_page(packer, page, before.kind, before.part);
 	MihTail(page)->next = before.next;
-	xlog = GenericXLogStart(vacuum->index);
-	memcpy(GenericXLogRegisterBuffer(xlog, buf, GENERIC_XLOG_FULL_IMAGE), page, BLCKSZ);
-	GenericXLogFinish(xlog);
+	MihTail(page)->flags |= before.flags & MIH_FULL;
+	mih_write_image(vacuum->index, buf, image.data);
 	return dead;
 }
 
