@@ -28,7 +28,7 @@ DROP TABLE l;
 CREATE TABLE big (id int, grp int, code hashcode(48));
 INSERT INTO big SELECT i, i % 100, CASE WHEN i % 3 = 0 THEN code(48, i::text) ELSE code(48, (i % 5000)::text) # (1::bigint << (16 + i % 48))::hashcode::bit(64)::bit(48)::hashcode END
 	FROM generate_series(1, 90000) i;
-CREATE INDEX mih_big ON big USING mih (code);
+CREATE INDEX mih_big ON big USING mih (code) WITH (chunks = 3);
 SELECT bits, segments, chunks, rows, pending, nulls FROM mih_stats('mih_big');
 SELECT same(format('SELECT code <~> %L FROM big ORDER BY code <~> %1$L LIMIT %s', code(48, q), k))
 FROM unnest(ARRAY['3', '4', '17', 'elsewhere']) q, unnest(ARRAY[1, 10, 1000]) k;

@@ -92,7 +92,8 @@ sub draw_round
 		checks => 0);
 	@t{qw(rows bits kind large)} = (20000 + int rand 60000, pick(64, 64, 128, 32), pick(qw(uniform clustered)), 1) if $round % 12 == 0;
 	($t{rows}, $t{partial}) = ($t{rows} || 60, 0) if $sabotage;
-	$t{options} = chance(0.5) ? '' : ' WITH (chunks = ' . pick(1 .. ($t{bits} < 8 ? $t{bits} : 8)) . ')';
+	$t{options} = chance(0.4) ? '' : pick((' WITH (layout = references)') x 5, ' WITH (layout = packed)',
+		map { " WITH (chunks = $_)" } 1 .. ($t{bits} < 8 ? $t{bits} : 8));
 	$t{where} = $t{partial} ? ' WHERE grp < 5' : '';
 	$t{pool} = [ map { random_code($t{bits}) } 1 .. pick(1, 3, 20) ];
 	$t{create_index} = "CREATE INDEX mih_index ON t USING mih (code)$t{options}$t{where};\n";

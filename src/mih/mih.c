@@ -10,6 +10,12 @@
 
 static relopt_kind mih_relopt_kind;
 
+static relopt_enum_elt_def layouts[] = {{"auto", MIH_LAYOUT_AUTO},
+										{"chunks", MIH_LAYOUT_CHUNKS},
+										{"references", MIH_LAYOUT_REFERENCES},
+										{"packed", MIH_LAYOUT_PACKED},
+										{NULL, 0}};
+
 void
 mih_init(void)
 {
@@ -17,6 +23,11 @@ mih_init(void)
 	add_int_reloption(mih_relopt_kind, "chunks",
 					  "Number of chunks that codes are cut into; 0 chooses by size.", 0,
 					  0, MIH_MAX_CHUNKS, AccessExclusiveLock);
+	add_enum_reloption(mih_relopt_kind, "layout", "What entries are ordered by.", layouts,
+					   MIH_LAYOUT_AUTO,
+					   "Valid values are \"auto\", \"chunks\", \"references\" and "
+					   "\"packed\".",
+					   AccessExclusiveLock);
 	add_int_reloption(mih_relopt_kind, "pending_pages",
 					  "Pages of unsorted inserts past which an inserter sorts them.",
 					  MIH_DEFAULT_PENDING_PAGES, 1, 65536, ShareUpdateExclusiveLock);
@@ -29,13 +40,27 @@ mihoptions(Datum reloptions, bool validate)
 		{.optname = "chunks",
 		 .opttype = RELOPT_TYPE_INT,
 		 .offset = offsetof(MihOptions, chunks)},
+		{.optname = "layout",
+		 .opttype = RELOPT_TYPE_ENUM,
+		 .offset = offsetof(MihOptions, layout)},
 		{.optname = "pending_pages",
 		 .opttype = RELOPT_TYPE_INT,
 		 .offset = offsetof(MihOptions, pending_pages)},
 	};
 
-	return (bytea *) build_reloptions(reloptions, validate, mih_relopt_kind,
-									  sizeof(MihOptions), table, lengthof(table));
+	MihOptions *options = build_reloptions(reloptions, validate, mih_relopt_kind,
+										   sizeof(MihOptions), table, lengthof(table));
+
+	if (validate && options && options->chunks > 1 &&
+		(options->layout == MIH_LAYOUT_REFERENCES ||
+		 options->layout == MIH_LAYOUT_PACKED))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a mih index of layout \"%s\" has one table, not %d",
+						options->layout == MIH_LAYOUT_PACKED ? "packed" : "references",
+						options->chunks),
+				 errhint("Leave option \"chunks\" out, or choose layout \"chunks\".")));
+	return (bytea *) options;
 }
 
 int
@@ -53,4 +78,12 @@ mih_chunks_option(Relation index)
 	const MihOptions *options = (const MihOptions *) index->rd_options;
 
 	return options ? options->chunks : 0;
+}
+
+MihLayoutOption
+mih_layout_option(Relation index)
+{
+	const MihOptions *options = (const MihOptions *) index->rd_options;
+
+	return options ? (MihLayoutOption) options->layout : MIH_LAYOUT_AUTO;
 }

@@ -53,6 +53,7 @@
 #define MIH_CODES_OFFSET 64	   /* codes begin on a cache line */
 #define MIH_MAX_PARTS 96	   /* slots in the metapage */
 #define MIH_MAX_CHUNKS 16	   /* chunk tables of a segment */
+#define MIH_MAX_REFERENCES 256 /* of a segment; 16 bits of a key say which */
 #define MIH_KEY_BITS 32		   /* leading bits of a chunk that order and find pages */
 #define MIH_MAX_PERM_BITS 2048 /* longer codes keep their order of bits */
 #define MIH_HIST_BINS 64	   /* of the sampled distances in the metapage */
@@ -73,10 +74,11 @@
 /* Kinds of pages. */
 #define MIH_PAGE_META 1
 #define MIH_PAGE_FREE 2
-#define MIH_PAGE_LIST 3		 /* of a list */
-#define MIH_PAGE_ROOT 4		 /* head of a segment */
-#define MIH_PAGE_DIRECTORY 5 /* of one chunk table */
-#define MIH_PAGE_ENTRIES 6	 /* of one chunk table */
+#define MIH_PAGE_LIST 3		  /* of a list */
+#define MIH_PAGE_ROOT 4		  /* head of a segment */
+#define MIH_PAGE_DIRECTORY 5  /* of one chunk table */
+#define MIH_PAGE_ENTRIES 6	  /* of one chunk table */
+#define MIH_PAGE_REFERENCES 7 /* of a segment ordered by references */
 
 /* Flags of a page. */
 #define MIH_RUNS 0x01	/* each code once, with a run of TIDs */
@@ -108,6 +110,17 @@ typedef struct MihPageTail
 #define MIH_PART_SEGMENT 5
 #define MIH_PART_DEAD 6 /* replaced; pages wait for the last scan to leave */
 
+/* What the entries of a segment are ordered by. */
+#define MIH_BY_CHUNKS 0		/* a table for each chunk of the code, or one in all */
+#define MIH_BY_REFERENCES 1 /* one table, by nearest reference and distance to it */
+
+/*
+ * The share of a segment's pages that a walk is expected to visit is noted for
+ * the radii 0/32, 1/32, .. 7/32 of a code's length.
+ */
+#define MIH_REACH_STEPS 32
+#define MIH_REACH_KNOTS 8
+
 typedef struct MihPart
 {
 	uint32 id;		  /* stamped on its pages, never used again */
@@ -116,9 +129,11 @@ typedef struct MihPart
 	BlockNumber head; /* first page of the list, root of the segment */
 	BlockNumber tail; /* list: its last page */
 	uint32 npages;	  /* list: pages; segment: entry pages of one table, at birth */
-	uint32 unused;
+	uint16 order;	  /* segment: MIH_BY_x */
+	uint16 unused;
 	uint64 nentries; /* segment: as of its birth or the last VACUUM; list: as of the
 						last VACUUM */
+	uint8 reach[MIH_REACH_KNOTS]; /* segment by references: see mih_part_reach */
 } MihPart;
 
 /* A VACUUM has begun to delete and not ended: tables of a segment may differ. */
@@ -155,7 +170,10 @@ typedef struct MihRoot
 {
 	uint64 nentries; /* at birth */
 	uint16 ntables;	 /* chunk tables stored: 1 or layout.nchunks */
-	uint16 unused[3];
+	uint16 order;	 /* MIH_BY_x */
+	uint16 nrefs;	 /* references, 0 where ordered by chunks */
+	uint16 unused;
+	BlockNumber refs;				 /* first page of references, or Invalid */
 	uint32 npages[MIH_MAX_CHUNKS];	 /* entry pages by table */
 	BlockNumber dir[MIH_MAX_CHUNKS]; /* first directory page by table */
 	MihLayout layout;
@@ -187,7 +205,41 @@ typedef struct MihOptions
 	int32 vl_len_;	   /* varlena header */
 	int chunks;		   /* 0: choose */
 	int pending_pages; /* an inserter flushes past so many */
+	int layout;		   /* MihLayoutOption */
 } MihOptions;
+
+/* What the owner wants segments to be ordered by. */
+typedef enum MihLayoutOption
+{
+	MIH_LAYOUT_AUTO,
+	MIH_LAYOUT_CHUNKS,
+	MIH_LAYOUT_REFERENCES,
+	MIH_LAYOUT_PACKED
+} MihLayoutOption;
+
+/*
+ * Reference codes and, by reference, the least and the greatest distance to it
+ * in its cell (least > most: the cell is empty).
+ */
+typedef struct MihReferences
+{
+	int n;
+	int nbytes; /* of a code */
+	uint16 least[MIH_MAX_REFERENCES];
+	uint16 most[MIH_MAX_REFERENCES];
+	uint8 codes[FLEXIBLE_ARRAY_MEMBER]; /* n packed codes, in stored order */
+} MihReferences;
+
+typedef struct MihReferenceWalk MihReferenceWalk;
+
+/* How a segment is to be written. */
+typedef struct MihDesign
+{
+	MihLayout layout;
+	int ntables;
+	MihReferences *refs;		   /* order by these; NULL: by chunks */
+	double reach[MIH_REACH_KNOTS]; /* by references: see MihPart */
+} MihDesign;
 
 /* A segment as a backend knows it. */
 typedef struct MihSegment
@@ -196,6 +248,7 @@ typedef struct MihSegment
 	MihRoot root;
 	MihDirEntry *dir[MIH_MAX_CHUNKS]; /* loaded when first asked for */
 	Buffer *recent[MIH_MAX_CHUNKS];	  /* with dir: where each page was last, 0: unknown */
+	const MihReferences *refs;		  /* loaded when first asked for */
 	uint32 reads;					  /* of entry pages */
 } MihSegment;
 
@@ -269,6 +322,7 @@ typedef struct MihDelta
 /* mih.c */
 extern int mih_pending_limit(Relation index);
 extern int mih_chunks_option(Relation index);
+extern MihLayoutOption mih_layout_option(Relation index);
 extern bytea *mihoptions(Datum reloptions, bool validate);
 
 /* mihpage.c */
@@ -322,17 +376,44 @@ extern void mih_wrong_length(Relation index, int got, int expected)
 	pg_attribute_noreturn();
 
 /* mihlayout.c */
-extern void mih_choose_layout(MihLayout *layout, int *ntables, int nbits, int chunks,
-							  double nentries, const uint8 *sample, int nsample);
+extern void mih_cut_layout(MihLayout *layout, int nbits, int nchunks, const uint8 *sample,
+						   int nsample);
 extern void mih_to_stored(const MihLayout *layout, const uint8 *code, uint8 *stored);
 extern void mih_from_stored(const MihLayout *layout, const uint8 *stored, uint8 *code);
 extern MihShuffle *mih_shuffle_make(const MihLayout *layout, bool inverse);
 extern void mih_shuffle(const MihShuffle *shuffle, const uint8 *in, uint8 *out);
 extern int mih_key_bits(const MihLayout *layout, int chunk);
 extern uint32 mih_key(const MihLayout *layout, int chunk, const uint8 *stored);
+extern uint32 mih_entry_key(const MihLayout *layout, const MihReferences *refs, int table,
+							const uint8 *stored);
 extern int mih_bit_distance(const uint8 *a, const uint8 *b, int from, int to);
 extern void mih_sample_histogram(const uint8 *sample, int nsample, int nbits,
 								 MihMeta *meta);
+
+/* mihdesign.c */
+extern void mih_choose_design(MihDesign *design, MihLayoutOption option, int chunks,
+							  int nbits, double nentries, const uint8 *sample,
+							  int nsample);
+
+/* mihrefs.c */
+extern int mih_key_reference(uint32 key);
+extern int mih_key_shell(uint32 key);
+extern uint32 mih_reference_key(const MihReferences *refs, const uint8 *code);
+extern void mih_reference_count(MihReferences *refs, uint32 key);
+extern MihReferences *mih_find_references(const uint8 *sample, int nsample, int nbits,
+										  int want);
+extern void mih_reference_reach(const MihReferences *refs, const uint8 *query,
+								const uint32 *keys, int nkeys, int64 *reached);
+extern void mih_set_reach(MihPart *part, const double *share);
+extern double mih_part_reach(const MihPart *part, int nbits, int radius);
+extern int mih_reference_pages(int n, int nbytes);
+extern BlockNumber mih_write_references(Relation index, uint32 id,
+										const MihReferences *refs, bool building);
+extern const MihReferences *mih_segment_references(Relation index, MihSegment *segment);
+extern MihReferenceWalk *mih_reference_walk(Relation index, MihSegment *segment,
+											const uint8 *query);
+extern uint64 mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir,
+								  uint32 npages, int radius, uint64 *visit);
 
 /* mihsort.c */
 extern MihSort *mih_sort_begin(int width, Size memory);

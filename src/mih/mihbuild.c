@@ -13,7 +13,7 @@
 #include "pgstat.h"
 #include "utils/memutils.h"
 
-#define SAMPLE_CODES 1024
+#define SAMPLE_CODES 4096
 
 /* Sub-phases for pg_stat_progress_create_index; 1 is the server's own. */
 #define PHASE_SCAN 2

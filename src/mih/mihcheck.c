@@ -67,14 +67,21 @@ check_meta(Check *check)
 		mih_corrupt(check->index, MIH_META_BLKNO, "two lists of one kind are growing");
 }
 
+/* Whether a code has bits set past its length. */
+static bool
+has_spare_bits(const Check *check, const uint8 *code, int nbytes)
+{
+	int spare = nbytes * 8 - check->meta->nbits;
+
+	return nbytes > 0 && spare > 0 && (code[nbytes - 1] & ((1 << spare) - 1)) != 0;
+}
+
 /* Bits of a code past its length are zero, and a TID is one. */
 static void
 check_entry(Check *check, BlockNumber block, const uint8 *code, int nbytes,
 			const ItemPointerData *tid)
 {
-	int spare = nbytes * 8 - check->meta->nbits;
-
-	if (nbytes > 0 && spare > 0 && (code[nbytes - 1] & ((1 << spare) - 1)) != 0)
+	if (has_spare_bits(check, code, nbytes))
 		mih_corrupt(check->index, block, "a code has bits past its length");
 	if (ItemPointerGetOffsetNumberNoCheck(tid) == InvalidOffsetNumber)
 		mih_corrupt(check->index, block, "an entry has no TID");
@@ -132,6 +139,19 @@ check_directory(Check *check, MihSegment *segment, int table)
 						"directory is out of order");
 }
 
+/* Reference codes are codes; returns the pages that hold them. */
+static uint64
+check_references(Check *check, MihSegment *segment)
+{
+	const MihReferences *refs = mih_segment_references(check->index, segment);
+
+	for (int c = 0; c < refs->n; c++)
+		if (has_spare_bits(check, refs->codes + (Size) c * refs->nbytes, refs->nbytes))
+			mih_corrupt(check->index, segment->root.refs,
+						"a reference has bits past its length");
+	return mih_reference_pages(refs->n, refs->nbytes);
+}
+
 /* The entry before the one at hand, in a walk of a table. */
 typedef struct Previous
 {
@@ -168,6 +188,7 @@ check_table_page(Check *check, MihSegment *segment, int table, const MihDirEntry
 				 Buffer buf, Previous *prev, Digest *digest)
 {
 	const MihLayout *layout = &segment->root.layout;
+	const MihReferences *refs = segment->refs;
 	uint8 code[HAMMING_MAX_BYTES];
 	uint8 buffer[HAMMING_MAX_BYTES];
 	MihEntries entries;
@@ -176,9 +197,14 @@ check_table_page(Check *check, MihSegment *segment, int table, const MihDirEntry
 	for (int i = 0; i < entries.ncodes; i++)
 	{
 		const uint8 *stored = mih_entry_code(&entries, i, buffer);
-		uint32 key = mih_key(layout, table, stored);
+		uint32 key = mih_entry_key(layout, refs, table, stored);
 		int from, to;
 
+		if (refs && (mih_key_shell(key) < refs->least[mih_key_reference(key)] ||
+					 mih_key_shell(key) > refs->most[mih_key_reference(key)]))
+			mih_corrupt(check->index, range->block,
+						"a code lies outside the distances that are noted for its "
+						"reference");
 		if (key < range->first || key > range->last)
 			mih_corrupt(check->index, range->block,
 						"a key lies outside the range that the "
@@ -213,6 +239,8 @@ check_segment(Check *check, int slot)
 		segment->root.npages[0] != part->npages)
 		mih_corrupt(check->index, part->head, "root and metapage disagree");
 	check->reached[slot] = 1;
+	if (segment->root.order == MIH_BY_REFERENCES)
+		check->reached[slot] += check_references(check, segment);
 	for (int j = 0; j < segment->root.ntables; j++)
 	{
 		uint32 npages = segment->root.npages[j];

@@ -15,7 +15,9 @@
 #include "utils/acl.h"
 #include "utils/memutils.h"
 
-#define SAMPLE_CODES 1024
+#define SAMPLE_CODES 1024 /* of a small segment */
+#define LARGE_SAMPLE 4096 /* of one of LARGE_PAGES pages or more */
+#define LARGE_PAGES 1024
 #define RESERVED_SLOTS 3	/* for the lists that inserters start, and a segment */
 #define INSERTER_PAGES 4096 /* an inserter merges no more than so many pages, */
 #define MANY_SEGMENTS 32	/* unless there are more segments than this */
@@ -120,14 +122,22 @@ rewrite_parts(Relation index, const MihMeta *meta, uint32 id, const MihPart *par
 {
 	int nbytes = hamming_bytes(meta->nbits);
 	MihSource *source = mih_parts_source(index, meta->nbits, parts, nparts);
-	uint8 *sample = palloc(SAMPLE_CODES * nbytes);
+	int most = SAMPLE_CODES;
+	uint8 *sample;
 	MihPart added = {0};
 	MihMeta histogram;
 	double nentries;
 	double total = 0;
-	int nsample = mih_sample_source(source, nbytes, sample, SAMPLE_CODES, &nentries);
+	uint64 pages = 0;
+	int nsample;
 	bool resample;
 
+	for (int i = 0; i < nparts; i++)
+		pages += parts[i].npages;
+	if (pages >= LARGE_PAGES)
+		most = LARGE_SAMPLE;
+	sample = palloc((Size) most * nbytes);
+	nsample = mih_sample_source(source, nbytes, sample, most, &nentries);
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 		if (meta->parts[i].kind == MIH_PART_SEGMENT)
 			total += meta->parts[i].nentries;
@@ -330,7 +340,22 @@ mih_compact_nulls(Relation index)
 	MemoryContextDelete(context);
 }
 
-/* Free the pages of a segment: entries, then directories, then the root. */
+/* Free a chain of pages of one kind. */
+static void
+free_chain(Relation index, uint32 id, int kind, BlockNumber block)
+{
+	while (block != InvalidBlockNumber)
+	{
+		Buffer buf = mih_read_page(index, block, id, kind, BUFFER_LOCK_SHARE, NULL);
+		BlockNumber next = MihTail(BufferGetPage(buf))->next;
+
+		UnlockReleaseBuffer(buf);
+		mih_free_page(index, block, id);
+		block = next;
+	}
+}
+
+/* Free the pages of a segment: entries, directories, references, then the root. */
 static void
 free_segment(Relation index, const MihPart *part)
 {
@@ -339,42 +364,16 @@ free_segment(Relation index, const MihPart *part)
 	for (int j = 0; j < segment->root.ntables; j++)
 	{
 		const MihDirEntry *dir = mih_segment_dir(index, segment, j);
-		BlockNumber block = segment->root.dir[j];
 
 		for (uint32 i = 0; i < segment->root.npages[j]; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			mih_free_page(index, dir[i].block, part->id);
 		}
-		while (block != InvalidBlockNumber)
-		{
-			Buffer buf = mih_read_page(index, block, part->id, MIH_PAGE_DIRECTORY,
-									   BUFFER_LOCK_SHARE, NULL);
-			BlockNumber next = MihTail(BufferGetPage(buf))->next;
-
-			UnlockReleaseBuffer(buf);
-			mih_free_page(index, block, part->id);
-			block = next;
-		}
+		free_chain(index, part->id, MIH_PAGE_DIRECTORY, segment->root.dir[j]);
 	}
+	free_chain(index, part->id, MIH_PAGE_REFERENCES, segment->root.refs);
 	mih_free_page(index, part->head, part->id);
-}
-
-static void
-free_list(Relation index, const MihPart *part)
-{
-	BlockNumber block = part->head;
-
-	while (block != InvalidBlockNumber)
-	{
-		Buffer buf =
-			mih_read_page(index, block, part->id, MIH_PAGE_LIST, BUFFER_LOCK_SHARE, NULL);
-		BlockNumber next = MihTail(BufferGetPage(buf))->next;
-
-		UnlockReleaseBuffer(buf);
-		mih_free_page(index, block, part->id);
-		block = next;
-	}
 }
 
 /* Whether no scan can read the part any more. */
@@ -420,7 +419,7 @@ mih_free_dead(Relation index)
 		if (part.ntables > 0)
 			free_segment(index, &part);
 		else
-			free_list(index, &part);
+			free_chain(index, part.id, MIH_PAGE_LIST, part.head);
 		any = true;
 	}
 	if (any)

@@ -10,12 +10,9 @@
 
 #include "port/pg_bitutils.h"
 
-#define AUTO_MAX_CHUNKS 4	 /* copies that the automatic choice pays for */
-#define AUTO_CHUNK_BITS 16	 /* bits of a chunk that it aims at */
-#define AUTO_MAX_BITS 256	 /* longer codes are read in one pass */
-#define AUTO_MIN_PAGES 128	 /* fewer are read in one pass */
 #define SHUFFLE_MAX_BYTES 32 /* codes up to this are permuted by table */
 #define MIN_SAMPLE 256		 /* fewer codes say nothing about correlation */
+#define DEAL_SAMPLE 1024	 /* so many say enough */
 
 static inline int
 get_bit(const uint8 *code, int i)
@@ -112,34 +109,20 @@ deal_bits(MihLayout *layout, const uint8 *sample, int nsample)
 }
 
 /*
- * Choose the layout of a segment of nentries codes and the number of its
- * tables: all chunks, or 1 where a pass over one packed copy is as good.
- * chunks is the reloption, 0 to choose; sample holds nsample packed codes.
+ * Cut codes of nbits into nchunks chunks of (nearly) the same length, and deal the
+ * bits to them as the sample of nsample packed codes suggests.
  */
 void
-mih_choose_layout(MihLayout *layout, int *ntables, int nbits, int chunks, double nentries,
-				  const uint8 *sample, int nsample)
+mih_cut_layout(MihLayout *layout, int nbits, int nchunks, const uint8 *sample,
+			   int nsample)
 {
-	int nbytes = hamming_bytes(nbits);
-	double pages =
-		nentries * (nbytes + sizeof(ItemPointerData)) / (double) MihPageCapacity;
-	int m;
-
 	memset(layout, 0, sizeof(MihLayout));
-	if (chunks > 0)
-		m = Min(chunks, nbits);
-	else if (pages < AUTO_MIN_PAGES || nbits > AUTO_MAX_BITS)
-		m = 1;
-	else
-		m = Max(1, Min(AUTO_MAX_CHUNKS, (nbits + AUTO_CHUNK_BITS / 2) / AUTO_CHUNK_BITS));
-
 	layout->nbits = nbits;
-	layout->nchunks = m;
-	for (int j = 0; j <= m; j++)
-		layout->start[j] = j * nbits / m;
-	*ntables = m;
-	if (m > 1 && nsample >= MIN_SAMPLE && nbits <= MIH_MAX_PERM_BITS / 4)
-		deal_bits(layout, sample, nsample);
+	layout->nchunks = nchunks;
+	for (int j = 0; j <= nchunks; j++)
+		layout->start[j] = j * nbits / nchunks;
+	if (nchunks > 1 && nsample >= MIN_SAMPLE && nbits <= MIH_MAX_PERM_BITS / 4)
+		deal_bits(layout, sample, Min(nsample, DEAL_SAMPLE));
 }
 
 /* From the column's order of bits to the segment's. */
@@ -258,6 +241,14 @@ mih_key(const MihLayout *layout, int chunk, const uint8 *stored)
 		window = window << 8 | stored[i];
 	window >>= (last + 1) * 8 - (from + width);
 	return (uint32) (window & ((UINT64CONST(1) << width) - 1));
+}
+
+/* What the entries of a table are ordered by: see mih_key and mih_reference_key. */
+uint32
+mih_entry_key(const MihLayout *layout, const MihReferences *refs, int table,
+			  const uint8 *stored)
+{
+	return refs ? mih_reference_key(refs, stored) : mih_key(layout, table, stored);
 }
 
 /* Distance of two codes in bits from .. to - 1. */

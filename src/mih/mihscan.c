@@ -239,6 +239,7 @@ prepare_parts(MihScan *scan)
 		}
 		/* For an ordered scan a small single table is not worth a walk. */
 		if (part->segment && (part->segment->root.ntables > 1 || !scan->ordered ||
+							  part->segment->root.order == MIH_BY_REFERENCES ||
 							  part->part.npages > MIH_DEFAULT_PENDING_PAGES))
 			part->stream = MIH_STREAM_WALK;
 	}

@@ -60,6 +60,7 @@ typedef struct MihScanPart
 	int stream;			 /* MIH_STREAM_x; lists of NULLs: -1 */
 	uint8 *codes;		 /* query and centres of further balls, in stored order */
 	uint64 *visit[MIH_MAX_CHUNKS]; /* walk: bit per page of the table */
+	MihReferenceWalk *references;  /* walk: of a segment by references, else NULL */
 	int budget[MIH_MAX_CHUNKS];	   /* walk: mismatches by chunk, -1: none */
 } MihScanPart;
 

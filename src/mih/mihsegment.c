@@ -124,10 +124,13 @@ read_record(const uint8 *record, int nbytes, uint32 *key, ItemPointer tid)
 	ItemPointerSet(tid, block, record[4 + nbytes + 4] << 8 | record[4 + nbytes + 5]);
 }
 
-/* Sort the source by one chunk and write that table; returns its entries. */
+/*
+ * Sort the source by the keys of one table and write it; returns its entries.
+ */
 static uint64
-write_table(TableWriter *writer, MihSource *source, const MihLayout *layout, int chunk)
+write_table(TableWriter *writer, MihSource *source, MihDesign *design, int table)
 {
+	const MihLayout *layout = &design->layout;
 	int nbytes = hamming_bytes(layout->nbits);
 	int width = 4 + nbytes + 6;
 	MihSort *sort = mih_sort_begin(width, (Size) maintenance_work_mem * 1024);
@@ -146,7 +149,8 @@ write_table(TableWriter *writer, MihSource *source, const MihLayout *layout, int
 	while (source->next(source, code, &tid))
 	{
 		mih_shuffle(shuffle, code, stored);
-		make_record(buffer, mih_key(layout, chunk, stored), stored, nbytes, &tid);
+		make_record(buffer, mih_entry_key(layout, design->refs, table, stored), stored,
+					nbytes, &tid);
 		mih_sort_put(sort, buffer);
 	}
 	mih_sort_finish(sort);
@@ -163,6 +167,8 @@ write_table(TableWriter *writer, MihSource *source, const MihLayout *layout, int
 		}
 		else if (n == 0)
 			first = key;
+		if (design->refs && (n == 0 || key != last))
+			mih_reference_count(design->refs, key);
 		last = key;
 		n++;
 	}
@@ -187,25 +193,26 @@ mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
 	PGAlignedBlock image;
 	Page page = (Page) image.data;
 	MihRoot *root;
-	MihLayout layout;
+	MihDesign design;
 	MihPart part;
-	int ntables;
 
 	memset(&part, 0, sizeof(part));
-	mih_choose_layout(&layout, &ntables, nbits, mih_chunks_option(index), nentries,
-					  sample, nsample);
+	mih_choose_design(&design, mih_layout_option(index), mih_chunks_option(index), nbits,
+					  nentries, sample, nsample);
 	mih_init_page(page, MIH_PAGE_ROOT, id);
 	root = MihPageGetRoot(page);
 	memset(root, 0, sizeof(MihRoot));
-	root->ntables = ntables;
-	root->layout = layout;
-	for (int j = 0; j < ntables; j++)
+	root->ntables = design.ntables;
+	root->layout = design.layout;
+	root->order = design.refs ? MIH_BY_REFERENCES : MIH_BY_CHUNKS;
+	root->refs = InvalidBlockNumber;
+	for (int j = 0; j < design.ntables; j++)
 	{
 		TableWriter writer = {index, id, building, NULL, 0, 64};
 		uint64 n;
 
 		writer.dir = palloc(sizeof(MihDirEntry) * writer.maxpages);
-		n = write_table(&writer, source, &layout, j);
+		n = write_table(&writer, source, &design, j);
 		if (j == 0)
 			root->nentries = n;
 		else if (root->nentries != n)
@@ -216,12 +223,19 @@ mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
 		pfree(writer.dir);
 		if (building)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
-										 (int64) (n * (j + 1) / ntables));
+										 (int64) (n * (j + 1) / design.ntables));
+	}
+	if (design.refs)
+	{
+		root->nrefs = design.refs->n;
+		root->refs = mih_write_references(index, id, design.refs, building);
+		mih_set_reach(&part, design.reach);
 	}
 	((PageHeader) page)->pd_lower = (char *) (root + 1) - (char *) page;
 	part.id = id;
 	part.kind = MIH_PART_SEGMENT;
-	part.ntables = ntables;
+	part.order = root->order;
+	part.ntables = root->ntables;
 	part.npages = root->npages[0];
 	part.nentries = root->nentries;
 	part.head = mih_put_page(index, page, building);
@@ -242,7 +256,12 @@ root_is_sane(const MihRoot *root, const MihPart *part)
 		(root->ntables != 1 && root->ntables != layout->nchunks) || root->ntables < 1 ||
 		layout->start[0] != 0 || layout->start[layout->nchunks] != layout->nbits ||
 		(layout->nperm != 0 && layout->nperm != layout->nbits) ||
-		layout->nperm > MIH_MAX_PERM_BITS)
+		layout->nperm > MIH_MAX_PERM_BITS || root->order != part->order)
+		return false;
+	if (root->order == MIH_BY_REFERENCES
+			? root->ntables != 1 || layout->nchunks != 1 || layout->nperm != 0 ||
+				  root->nrefs < 1 || root->nrefs > MIH_MAX_REFERENCES
+			: root->order != MIH_BY_CHUNKS)
 		return false;
 	for (int j = 0; j < layout->nchunks; j++)
 		if (layout->start[j] >= layout->start[j + 1])

@@ -124,6 +124,13 @@ plan_table(MihScan *scan, MihScanPart *part, int j, uint64 limit)
 	if (part->budget[j] < 0 || npages == 0)
 		return 0;
 	walk.dir = mih_segment_dir(scan->index, segment, j);
+	if (segment->root.order == MIH_BY_REFERENCES)
+	{
+		if (!part->references)
+			part->references = mih_reference_walk(scan->index, segment, part->codes);
+		return mih_mark_references(part->references, walk.dir, npages, part->budget[j],
+								   part->visit[j]);
+	}
 	walk.visit = part->visit[j];
 	walk.query = mih_key(&segment->root.layout, j, part->codes);
 	walk.bits = mih_key_bits(&segment->root.layout, j);

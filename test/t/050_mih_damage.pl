@@ -20,7 +20,7 @@ my $block = 8192;
 my $tail = $block - 16;
 my %kind = (META => 1, FREE => 2, LIST => 3, ROOT => 4, DIRECTORY => 5, ENTRIES => 6);
 my %tail_at = (part => 0, next => 4, ncodes => 8, ntids => 10, kind => 12, flags => 13, page_id => 14);
-my ($meta_parts, $part_size, $parts) = (24 + 288, 32, 96);
+my ($meta_parts, $part_size, $parts) = (24 + 288, 40, 96);
 
 # Each: its name, the kind of page, the change.  Codes and TIDs that changed must
 # be found by mih_check; other damage may lie where nobody looks.
@@ -65,13 +65,13 @@ for my $field ([ kind => 4, 2, 0, 1, 2, 3, 4, 5, 6, 7, 65535 ], [ tables => 6, 2
 		} ];
 	}
 }
-# The root: nentries, ntables, npages[16], dir[16], layout (nbits, nchunks, nperm, start[17], perm).
-for my $at (32, 34, 36, 40, 44, 48, 104, 108, 112, 168, 170, 172, 174, 176, 178, 208, 210)
+# The root: nentries, ntables, order, nrefs, -, refs, npages[16], dir[16], layout (nbits, nchunks, nperm, start[17], perm).
+for my $at (32, 34, 36, 40, 44, 48, 108, 112, 116, 172, 174, 176, 178, 180, 182, 212, 214)
 {
 	push @damage, map { my $v = $_; [ "root at $at is $v", 'ROOT', sub { poke16($_[0], $at, $v) } ] } 0, 65535;
 }
 push @damage,
-  [ 'root: table without directory', 'ROOT', sub { poke32($_[0], 104, 0xffffffff) } ],
+  [ 'root: table without directory', 'ROOT', sub { poke32($_[0], 108, 0xffffffff) } ],
   [ 'directory to no block', 'DIRECTORY', sub { poke32($_[0], 24 + 8, 0xffffffff) } ],
   [ 'directory to the metapage', 'DIRECTORY', sub { poke32($_[0], 24 + 8, 0) } ],
   [ 'directory far out', 'DIRECTORY', sub { poke32($_[0], 24 + 8, 4000000) } ],

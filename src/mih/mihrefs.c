@@ -1,0 +1,547 @@
+/*
+ * mihrefs.c
+ *	  Segments ordered by reference codes: finding the references, the key of an
+ *	  entry, the references' pages, and which pages a walk visits.
+ *
+ * The key of an entry is its nearest reference (the least index among equals)
+ * and the distance to it, so one table holds cell after cell, and every cell
+ * shell after shell, as in iDistance (Jagadish, Ooi, Tan, Yu, Zhang, TODS 2005).
+ * Let x lie in the cell of c at distance s, the query q at distances d(c) from
+ * the references, and c0 be the query's nearest one.  Then
+ *
+ *	  d(q, x) >= d(c) - s			by the triangle q, x, c
+ *	  d(q, x) >= s - d(c0)			because d(x, c0) >= s: c is nearest to x
+ *
+ * so within radius r of q there are only shells d(c) - r <= s <= d(c0) + r: one
+ * run of pages in each cell, and none in cells with d(c) - d(c0) > 2 r.
+ */
+#include "mih/mih.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#define CELL_PAD 16		  /* distances are searched in blocks of so many */
+#define SEED_TRIALS 4	  /* codes tried for each further reference */
+#define SEED_ROUNDS 3	  /* corrections of all references */
+#define KEY_SHELL_BITS 16 /* low bits of a key: the distance to the reference */
+#define REACH_SCALE 16.0  /* a byte of MihPart.reach halves the share this often */
+#define NO_CELL PG_UINT16_MAX
+
+StaticAssertDecl(MIH_MAX_REFERENCES % CELL_PAD == 0, "blocks fill the array");
+StaticAssertDecl(HAMMING_MAX_BITS < PG_INT16_MAX, "distances fit int16");
+
+static inline uint32
+make_key(int reference, int distance)
+{
+	return (uint32) reference << KEY_SHELL_BITS | (uint32) distance;
+}
+
+int
+mih_key_reference(uint32 key)
+{
+	return (int) (key >> KEY_SHELL_BITS);
+}
+
+int
+mih_key_shell(uint32 key)
+{
+	return (int) (key & ((1 << KEY_SHELL_BITS) - 1));
+}
+
+/* Room for n references of nbytes bytes; no entry has been counted in any cell. */
+static MihReferences *
+make_references(int n, int nbytes)
+{
+	MihReferences *refs = palloc0(offsetof(MihReferences, codes) + (Size) n * nbytes);
+
+	refs->n = n;
+	refs->nbytes = nbytes;
+	for (int c = 0; c < n; c++)
+		refs->least[c] = NO_CELL;
+	return refs;
+}
+
+/* The key of a code: its nearest reference, the least among equals, and how far. */
+uint32
+mih_reference_key(const MihReferences *refs, const uint8 *code)
+{
+	uint16 d[MIH_MAX_REFERENCES];
+	int padded = TYPEALIGN(CELL_PAD, refs->n);
+	uint16 least = NO_CELL;
+	int block = 0;
+
+	hamming_kernels()->distances(code, refs->codes, refs->nbytes, refs->n, d);
+	for (int c = refs->n; c < padded; c++)
+		d[c] = PG_INT16_MAX;
+	/* Fixed blocks of signed 16-bit numbers become a few vector instructions. */
+	for (int base = 0; base < padded; base += CELL_PAD)
+	{
+		int16 m = PG_INT16_MAX;
+
+		for (int i = 0; i < CELL_PAD; i++)
+			m = (int16) d[base + i] < m ? (int16) d[base + i] : m;
+		if (m < least)
+		{
+			least = m;
+			block = base;
+		}
+	}
+	while (d[block] != least)
+		block++;
+	return make_key(block, least);
+}
+
+/* An entry with this key was written: widen the shells of its cell. */
+void
+mih_reference_count(MihReferences *refs, uint32 key)
+{
+	int c = mih_key_reference(key);
+	uint16 s = mih_key_shell(key);
+
+	refs->least[c] = Min(refs->least[c], s);
+	refs->most[c] = refs->least[c] == NO_CELL ? s : Max(refs->most[c], s);
+}
+
+/* ---------------------------------------------------------------- finding them */
+
+typedef struct Finder
+{
+	const uint8 *sample;
+	int nsample;
+	int nbytes;
+	uint64 random;
+	uint16 *d;		/* scratch: distances of one code to all of the sample */
+	uint16 *best;	/* by code: distance to the nearest reference so far */
+	uint16 *holder; /* by code: which one that is */
+} Finder;
+
+/* The same numbers each time, so that the same sample gives the same segment. */
+static double
+draw(Finder *f)
+{
+	uint64 x = f->random += UINT64CONST(0x9e3779b97f4a7c15);
+
+	x = (x ^ (x >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64CONST(0x94d049bb133111eb);
+	return (double) ((x ^ (x >> 31)) >> 11) / (double) (UINT64CONST(1) << 53);
+}
+
+/* Distances of a code to the sample, into f->d. */
+static void
+measure(Finder *f, const uint8 *code)
+{
+	hamming_kernels()->distances(code, f->sample, f->nbytes, f->nsample, f->d);
+}
+
+/* Make code reference number c as well, for those of the sample it is nearer to. */
+static void
+adopt(Finder *f, const uint8 *code, int c)
+{
+	measure(f, code);
+	for (int i = 0; i < f->nsample; i++)
+		if (f->d[i] < f->best[i])
+		{
+			f->best[i] = f->d[i];
+			f->holder[i] = c;
+		}
+}
+
+/* A code of the sample, drawn with odds of its squared distance: k-means++. */
+static int
+draw_far(Finder *f, double total)
+{
+	double x = draw(f) * total;
+	int i = 0;
+
+	while (i < f->nsample - 1 && (x -= (double) f->best[i] * f->best[i]) >= 0)
+		i++;
+	return i;
+}
+
+/*
+ * The code of the sample to become the next reference: of a few drawn, the one
+ * that shortens squared distances most.  -1 if every code is a reference.
+ */
+static int
+next_seed(Finder *f)
+{
+	double total = 0;
+	double best_gain = -1;
+	int best = -1;
+
+	for (int i = 0; i < f->nsample; i++)
+		total += (double) f->best[i] * f->best[i];
+	if (total == 0)
+		return -1;
+	for (int t = 0; t < SEED_TRIALS; t++)
+	{
+		int candidate = draw_far(f, total);
+		double gain = 0;
+
+		measure(f, f->sample + (Size) candidate * f->nbytes);
+		for (int i = 0; i < f->nsample; i++)
+			if (f->d[i] < f->best[i])
+				gain += (double) f->best[i] * f->best[i] - (double) f->d[i] * f->d[i];
+		if (gain > best_gain)
+		{
+			best_gain = gain;
+			best = candidate;
+		}
+	}
+	return best;
+}
+
+/* Who is nearest to what, anew. */
+static void
+assign_all(Finder *f, const MihReferences *refs)
+{
+	for (int i = 0; i < f->nsample; i++)
+		f->best[i] = NO_CELL;
+	for (int c = 0; c < refs->n; c++)
+		adopt(f, refs->codes + (Size) c * refs->nbytes, c);
+}
+
+/*
+ * Replace each reference by the majority of its codes, bit by bit: the code with
+ * the least sum of distances to them.
+ */
+static void
+centre_all(Finder *f, MihReferences *refs)
+{
+	int nbits = refs->nbytes * 8;
+	int *members = palloc0(sizeof(int) * refs->n);
+	int *ones = palloc0(sizeof(int) * refs->n * nbits);
+
+	for (int i = 0; i < f->nsample; i++)
+	{
+		const uint8 *code = f->sample + (Size) i * f->nbytes;
+		int *count = ones + (Size) f->holder[i] * nbits;
+
+		members[f->holder[i]]++;
+		for (int b = 0; b < nbits; b++)
+			count[b] += (code[b / 8] >> (7 - b % 8)) & 1;
+	}
+	for (int c = 0; c < refs->n; c++)
+	{
+		uint8 *code = refs->codes + (Size) c * refs->nbytes;
+
+		if (members[c] == 0)
+			continue;
+		memset(code, 0, refs->nbytes);
+		for (int b = 0; b < nbits; b++)
+			if (2 * ones[(Size) c * nbits + b] > members[c])
+				code[b / 8] |= 0x80 >> b % 8;
+	}
+	pfree(members);
+	pfree(ones);
+}
+
+/* Drop references that no code of the sample has for its nearest. */
+static void
+drop_idle(Finder *f, MihReferences *refs)
+{
+	bool *used = palloc0(sizeof(bool) * refs->n);
+	int n = 0;
+
+	for (int i = 0; i < f->nsample; i++)
+		used[f->holder[i]] = true;
+	for (int c = 0; c < refs->n; c++)
+		if (used[c])
+			memmove(refs->codes + (Size) n++ * refs->nbytes,
+					refs->codes + (Size) c * refs->nbytes, refs->nbytes);
+	refs->n = n;
+	pfree(used);
+}
+
+/*
+ * Up to want references (MIH_MAX_REFERENCES at most) for the codes that sample
+ * stands for, at least one code: seeds far from one another (k-means++), moved
+ * to the middle of their cells a few times.
+ */
+MihReferences *
+mih_find_references(const uint8 *sample, int nsample, int nbits, int want)
+{
+	int nbytes = hamming_bytes(nbits);
+	MihReferences *refs = make_references(want, nbytes);
+	Finder f = {.sample = sample, .nsample = nsample, .nbytes = nbytes};
+	int seed;
+
+	f.d = palloc(sizeof(uint16) * nsample);
+	f.best = palloc(sizeof(uint16) * nsample);
+	f.holder = palloc0(sizeof(uint16) * nsample);
+	memset(f.best, 0xff, sizeof(uint16) * nsample);
+	seed = (int) (draw(&f) * nsample);
+	for (refs->n = 0; refs->n < want && seed >= 0; refs->n++)
+	{
+		const uint8 *code = sample + (Size) seed * nbytes;
+
+		CHECK_FOR_INTERRUPTS();
+		memcpy(refs->codes + (Size) refs->n * nbytes, code, nbytes);
+		adopt(&f, code, refs->n);
+		seed = refs->n + 1 < want ? next_seed(&f) : -1;
+	}
+	for (int round = 0; round < SEED_ROUNDS; round++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		centre_all(&f, refs);
+		assign_all(&f, refs);
+	}
+	drop_idle(&f, refs);
+	pfree(f.d);
+	pfree(f.best);
+	pfree(f.holder);
+	return refs;
+}
+
+/* ------------------------------------------------------------------- estimates */
+
+/*
+ * The least distance to the query that an entry in shells low .. high of a cell
+ * can have: far is the query's distance to the cell's reference, near that to
+ * its nearest one.  The greater of far - s and s - near is least in the middle.
+ */
+static int
+shells_bound(int far, int near, int low, int high)
+{
+	int s = Max(low, Min(high, (far + near) / 2));
+
+	return Max(far - s, s - near);
+}
+
+/* Distances of a query to the references; returns the least. */
+static int
+measure_query(const MihReferences *refs, const uint8 *query, uint16 *d)
+{
+	int near = NO_CELL;
+
+	hamming_kernels()->distances(query, refs->codes, refs->nbytes, refs->n, d);
+	for (int c = 0; c < refs->n; c++)
+		near = Min(near, d[c]);
+	return near;
+}
+
+/*
+ * For one query, add to reached[r] the number of codes, given by their keys,
+ * that a walk first meets at radius r; reached has nbits + 1 elements.
+ */
+void
+mih_reference_reach(const MihReferences *refs, const uint8 *query, const uint32 *keys,
+					int nkeys, int64 *reached)
+{
+	uint16 d[MIH_MAX_REFERENCES];
+	int near = measure_query(refs, query, d);
+
+	for (int i = 0; i < nkeys; i++)
+	{
+		int s = mih_key_shell(keys[i]);
+
+		reached[shells_bound(d[mih_key_reference(keys[i])], near, s, s)]++;
+	}
+}
+
+/* Note in a part which share of its pages a walk to each of some radii visits. */
+void
+mih_set_reach(MihPart *part, const double *share)
+{
+	for (int i = 0; i < MIH_REACH_KNOTS; i++)
+		part->reach[i] = (uint8) Min(
+			PG_UINT8_MAX, rint(-REACH_SCALE * log2(Max(Min(share[i], 1), 1e-6))));
+}
+
+/* The share of a part's pages that a walk to a radius is expected to visit. */
+double
+mih_part_reach(const MihPart *part, int nbits, int radius)
+{
+	double at = (double) Max(radius, 0) * MIH_REACH_STEPS / Max(nbits, 1);
+	int i = (int) at;
+	double low, high;
+
+	if (i >= MIH_REACH_KNOTS)
+		return 1;
+	low = part->reach[i];
+	high = i + 1 < MIH_REACH_KNOTS ? part->reach[i + 1] : 0;
+	return exp2(-(low + (high - low) * (at - i)) / REACH_SCALE);
+}
+
+/* ----------------------------------------------------------------------- pages */
+
+/* One reference on a page: the shells of its cell, and its code. */
+#define RECORD_WIDTH(nbytes) (2 * (int) sizeof(uint16) + (nbytes))
+#define RECORDS_PER_PAGE(nbytes)                                                         \
+	((int) (BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - MAXALIGN(sizeof(MihPageTail))) /   \
+	 RECORD_WIDTH(nbytes))
+
+/* Pages that so many references take. */
+int
+mih_reference_pages(int n, int nbytes)
+{
+	return (n + RECORDS_PER_PAGE(nbytes) - 1) / RECORDS_PER_PAGE(nbytes);
+}
+
+/* Write the references, back to front, and return the first of their pages. */
+BlockNumber
+mih_write_references(Relation index, uint32 id, const MihReferences *refs, bool building)
+{
+	int per_page = RECORDS_PER_PAGE(refs->nbytes);
+	BlockNumber next = InvalidBlockNumber;
+	int left = refs->n;
+
+	while (left > 0)
+	{
+		PGAlignedBlock image;
+		Page page = (Page) image.data;
+		int n = (left - 1) % per_page + 1;
+		char *at;
+
+		left -= n;
+		mih_init_page(page, MIH_PAGE_REFERENCES, id);
+		MihTail(page)->next = next;
+		MihTail(page)->ncodes = n;
+		at = PageGetContents(page);
+		for (int c = left; c < left + n; c++)
+		{
+			memcpy(at, &refs->least[c], sizeof(uint16));
+			memcpy(at + sizeof(uint16), &refs->most[c], sizeof(uint16));
+			memcpy(at + 2 * sizeof(uint16), refs->codes + (Size) c * refs->nbytes,
+				   refs->nbytes);
+			at += RECORD_WIDTH(refs->nbytes);
+		}
+		((PageHeader) page)->pd_lower = at - (char *) page;
+		next = mih_put_page(index, page, building);
+	}
+	return next;
+}
+
+/* Take the references from one page, which follow number `from`. */
+static int
+read_page(Relation index, Buffer buf, MihReferences *refs, int from)
+{
+	Page page = BufferGetPage(buf);
+	int count = MihTail(page)->ncodes;
+	const char *at = PageGetContents(page);
+
+	if (count < 1 || count > RECORDS_PER_PAGE(refs->nbytes) || count > refs->n - from)
+		mih_corrupt(index, BufferGetBlockNumber(buf),
+					"a page of references has a wrong number of them");
+	for (int c = from; c < from + count; c++)
+	{
+		memcpy(&refs->least[c], at, sizeof(uint16));
+		memcpy(&refs->most[c], at + sizeof(uint16), sizeof(uint16));
+		memcpy(refs->codes + (Size) c * refs->nbytes, at + 2 * sizeof(uint16),
+			   refs->nbytes);
+		at += RECORD_WIDTH(refs->nbytes);
+	}
+	return count;
+}
+
+/* The references of a segment that has some, read when first asked for and kept. */
+const MihReferences *
+mih_segment_references(Relation index, MihSegment *segment)
+{
+	MemoryContext old;
+	MihReferences *refs;
+	BlockNumber block = segment->root.refs;
+	int n = 0;
+
+	if (segment->refs)
+		return segment->refs;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(segment));
+	refs =
+		make_references(segment->root.nrefs, hamming_bytes(segment->root.layout.nbits));
+	MemoryContextSwitchTo(old);
+	while (n < refs->n)
+	{
+		Buffer buf;
+
+		if (block == InvalidBlockNumber)
+			mih_corrupt(index, segment->root.refs, "the list of references ends early");
+		buf = mih_read_page(index, block, segment->id, MIH_PAGE_REFERENCES,
+							BUFFER_LOCK_SHARE, NULL);
+		n += read_page(index, buf, refs, n);
+		block = MihTail(BufferGetPage(buf))->next;
+		UnlockReleaseBuffer(buf);
+	}
+	if (block != InvalidBlockNumber)
+		mih_corrupt(index, block, "the list of references does not end");
+	segment->refs = refs;
+	return refs;
+}
+
+/* ------------------------------------------------------------------------ walk */
+
+/* The first page whose greatest key is at least key; npages if none. */
+static int64
+first_page(const MihDirEntry *dir, int64 npages, uint32 key)
+{
+	int64 low = 0;
+
+	while (low < npages)
+	{
+		int64 mid = low + (npages - low) / 2;
+
+		if (dir[mid].last < key)
+			low = mid + 1;
+		else
+			npages = mid;
+	}
+	return low;
+}
+
+/* What a scan of a segment by references needs to know of the query. */
+struct MihReferenceWalk
+{
+	const MihReferences *refs;
+	int near;						  /* distance of the query to its nearest reference */
+	uint16 far[MIH_MAX_REFERENCES];	  /* to each */
+	uint16 bound[MIH_MAX_REFERENCES]; /* least radius that meets the cell */
+};
+
+/* Prepare to walk a segment by references for a query in stored order. */
+MihReferenceWalk *
+mih_reference_walk(Relation index, MihSegment *segment, const uint8 *query)
+{
+	MihReferenceWalk *walk = palloc(sizeof(MihReferenceWalk));
+	const MihReferences *refs = mih_segment_references(index, segment);
+
+	walk->refs = refs;
+	walk->near = measure_query(refs, query, walk->far);
+	for (int c = 0; c < refs->n; c++)
+		walk->bound[c] =
+			refs->least[c] > refs->most[c]
+				? NO_CELL
+				: shells_bound(walk->far[c], walk->near, refs->least[c], refs->most[c]);
+	return walk;
+}
+
+/*
+ * Mark in visit, a bit for each of npages pages, those that can hold entries
+ * within radius of the query.  Returns how many of them were not marked before.
+ */
+uint64
+mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir, uint32 npages,
+					int radius, uint64 *visit)
+{
+	const MihReferences *refs = walk->refs;
+	uint64 added = 0;
+
+	for (int c = 0; c < refs->n; c++)
+	{
+		int low, high;
+
+		if (walk->bound[c] > radius)
+			continue;
+		low = Max(walk->far[c] - radius, refs->least[c]);
+		high = Min(walk->near + radius, refs->most[c]);
+		for (int64 p = first_page(dir, npages, make_key(c, low));
+			 p < npages && dir[p].first <= make_key(c, high); p++)
+		{
+			uint64 bit = UINT64CONST(1) << (p % 64);
+
+			added += (visit[p / 64] & bit) == 0;
+			visit[p / 64] |= bit;
+		}
+	}
+	return added;
+}
