@@ -87,26 +87,4 @@ hamming_slice_width(size_t nbytes, size_t at)
 	return nbytes - at < HAMMING_SLICE ? nbytes - at : HAMMING_SLICE;
 }
 
-/*
- * After how many bytes a group of codes in slices is first asked whether all
- * are too far.  Asking costs a branch that is mispredicted where the answers
- * vary, so it waits until codes that have nothing to do with the query are too
- * far: over n slices these differ in 32 n bits on average, with a standard
- * deviation of 4 sqrt(n), and the nearest of 64 lies 2.4 deviations below.
- */
-static inline size_t
-hamming_first_look(size_t nbytes, uint32_t radius)
-{
-	int64_t n = 1;
-
-	for (; n * HAMMING_SLICE < (int64_t) nbytes; n++)
-	{
-		int64_t above = 32 * n - (int64_t) radius;
-
-		if (above > 0 && above * above > 100 * n)
-			break;
-	}
-	return (size_t) n * HAMMING_SLICE;
-}
-
 #endif

@@ -250,6 +250,7 @@ typedef struct MihSegment
 	Buffer *recent[MIH_MAX_CHUNKS];	  /* with dir: where each page was last, 0: unknown */
 	const MihReferences *refs;		  /* loaded when first asked for */
 	uint32 reads;					  /* of entry pages */
+	int wanted; /* bytes of an entry page that a comparison reads in any case */
 } MihSegment;
 
 /* The entries of a page, to be read in place. */

@@ -227,9 +227,8 @@ mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries)
 	if (lower != header->pd_lower ||
 		header->pd_upper != header->pd_special - tail->ntids * sizeof(ItemPointerData))
 		mih_corrupt(index, BufferGetBlockNumber(buf), "entries do not fill the page");
-	if (entries->ends &&
-		(tail->ncodes > 0 ? entries->ends[tail->ncodes - 1] : 0) != tail->ntids)
-		mih_corrupt(index, BufferGetBlockNumber(buf), "runs do not cover the TIDs");
+	if (tail->ncodes == 0 && nbytes > 0 && tail->ntids > 0)
+		mih_corrupt(index, BufferGetBlockNumber(buf), "TIDs without a code");
 }
 
 /* The TIDs of code i are number *from to *to - 1. */
@@ -240,9 +239,11 @@ mih_run(Relation index, Buffer buf, const MihEntries *entries, int i, int *from,
 	*to = i + 1;
 	if (entries->ends)
 	{
+		/* Only here: most pages of a pass have no hit, and ends is a cache miss. */
 		*from = i > 0 ? entries->ends[i - 1] : 0;
 		*to = entries->ends[i];
-		if (*from >= *to || *to > entries->ntids)
+		if (*from >= *to ||
+			(i < entries->ncodes - 1 ? *to > entries->ntids : *to != entries->ntids))
 			mih_corrupt(index, BufferGetBlockNumber(buf),
 						"a run of TIDs is out of order");
 	}

@@ -86,6 +86,9 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, int table, MihSink 
 		min = MihKeyDistance(sink->queue->above);
 	}
 	mih_page_entries(scan->index, buf, nbytes, &entries);
+	if (entries.sliced && part->segment)
+		part->segment->wanted =
+			MIH_CODES_OFFSET + entries.ncodes * (int) hamming_first_look(nbytes, max);
 	if (entries.ncodes == 0 ||
 		mih_entries_within(&entries, part->codes, max, scan->mask) == 0)
 		return;

@@ -11,7 +11,7 @@
 #include "utils/memutils.h"
 
 #define LONG_WAY 61 /* every so many reads of entry pages look in the buffer table */
-#define PREFETCH_LINES (BLCKSZ * 9 / 16 / 64) /* cache lines: all codes of 64 bits */
+#define ALL_CODES (BLCKSZ * 9 / 16) /* of 64 bits on a page, in bytes */
 
 /* One table being written. */
 typedef struct TableWriter
@@ -285,6 +285,7 @@ mih_segment_open(Relation index, const MihPart *part)
 		mih_corrupt(index, part->head, "root of a segment is out of order");
 	UnlockReleaseBuffer(buf);
 	segment->id = part->id;
+	segment->wanted = ALL_CODES;
 	return segment;
 }
 
@@ -371,8 +372,8 @@ mih_segment_prefetch(const MihSegment *segment, int table, uint32 page)
 	{
 		const char *at = BufferGetPage(buf);
 
-		for (int line = 0; line < PREFETCH_LINES; line++)
-			__builtin_prefetch(at + line * 64);
+		for (int i = 0; i < segment->wanted; i += 64)
+			__builtin_prefetch(at + i);
 		__builtin_prefetch(at + BLCKSZ - sizeof(MihPageTail));
 	}
 }
