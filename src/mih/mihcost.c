@@ -5,14 +5,17 @@
  * A k-NN scan is priced for the radius that its LIMIT needs: the results
  * expected within radius r are the rows times the share of sampled pairs within
  * r.  The pages of a walk to r are counted as the scan's own walk would meet
- * them on keys spread evenly, and bounded by a pass over everything.
+ * them on keys spread evenly; where they are more than it would visit it is a
+ * pass over everything, and further passes where rows are many.
  */
 #include "mih/mih.h"
 
 #include <math.h>
 
 #include "access/genam.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -22,21 +25,32 @@
 
 #define KERNEL_COST 0.02 /* comparing one packed code, in units of cpu_operator_cost */
 #define PAGE_COST 20	 /* finding a page in the cache, in the same units */
+#define ROW_COST 30		 /* keeping and handing out a row in order, in the same units */
 #define WALK_REPEAT 1.5	 /* steps of a walk look again at pages of earlier steps */
+#define WALK_SHARE 0.3	 /* of a pass, what steps that end in one may cost */
 #define NEVER_COST 1.0e100
 
 /* The index as the cost model sees it. */
 typedef struct Shape
 {
 	MihMeta meta;
-	double entries;	   /* rows */
-	double pass_pages; /* a pass over everything */
-	double parts;	   /* live parts */
+	double entries;		/* rows */
+	double pass_pages;	/* a pass over everything */
+	double parts;		/* live parts */
+	double random_cost; /* of a page */
+	double seq_cost;
+	double loops; /* scans of it that share what they read */
+	PlannerInfo *root;
+	BlockNumber pages; /* of the index */
 } Shape;
 
 static void
-read_shape(const IndexOptInfo *info, Shape *shape)
+read_shape(PlannerInfo *root, const IndexOptInfo *info, double loops, Shape *shape)
 {
+	shape->root = root;
+	shape->loops = Max(loops, 1);
+	shape->pages = info->pages;
+	get_tablespace_page_costs(info->reltablespace, &shape->random_cost, &shape->seq_cost);
 	if (info->hypothetical)
 	{
 		/* An advisor's index has no metapage to ask: one list of that size. */
@@ -74,9 +88,12 @@ share_within(const MihMeta *meta, int radius)
 
 	if (meta->hist_pairs == 0 || radius >= meta->nbits)
 		return 1;
-	for (int bin = 0; bin <= radius / width && bin < MIH_HIST_BINS; bin++)
+	for (int bin = 0; bin < radius / width && bin < MIH_HIST_BINS; bin++)
 		n += meta->hist[bin];
-	return n / meta->hist_pairs;
+	/* Of the radius's own bin, the part up to it. */
+	n += meta->hist[Min(radius / width, MIH_HIST_BINS - 1)] * (radius % width + 1.0) /
+		 width;
+	return Min(n / meta->hist_pairs, 1);
 }
 
 /* The smallest radius expected to hold k rows. */
@@ -124,8 +141,7 @@ walk_pages(const Shape *shape, int radius)
 					 mih_part_reach(part, shape->meta.nbits, radius);
 		else if (part->kind == MIH_PART_SEGMENT)
 			for (int j = 0; j < part->ntables; j++)
-				pages += WALK_REPEAT *
-						 table_pages(part->npages,
+				pages += table_pages(part->npages,
 									 radius < j ? -1 : (radius - j) / part->ntables);
 		else if (part->kind != MIH_PART_UNUSED && part->kind != MIH_PART_DEAD)
 			pages += part->npages;
@@ -133,18 +149,86 @@ walk_pages(const Shape *shape, int radius)
 	return pages;
 }
 
-/* Price of comparing the codes on so many pages. */
+/* Price of reading so many pages, each at page_cost, and comparing their codes. */
 static double
-probe_cost(const Shape *shape, double pages)
+read_cost(const Shape *shape, double pages, double page_cost)
 {
-	return pages * PAGE_COST * cpu_operator_cost + pages / Max(shape->pass_pages, 1) *
-													   shape->entries * KERNEL_COST *
-													   cpu_operator_cost;
+	double fetched = pages;
+
+	/* What one scan of many has read is there for the next. */
+	if (shape->loops > 1)
+		fetched = index_pages_fetched(pages * shape->loops, shape->pages, shape->pages,
+									  shape->root) /
+				  shape->loops;
+	return fetched * page_cost +
+		   cpu_operator_cost * (pages * PAGE_COST + pages / Max(shape->pass_pages, 1) *
+														shape->entries * KERNEL_COST);
 }
 
-/* The smallest constant radius among the index conditions, or -1. */
+static double
+pass_cost(const Shape *shape)
+{
+	return read_cost(shape, shape->pass_pages, shape->seq_cost);
+}
+
+/* Passes that handing out so many rows in order takes, see mihstream.c. */
+static double
+passes(double rows)
+{
+	double most = Max(MIH_FIRST_KEEP, work_mem * 1024.0 / (2 * sizeof(uint64)));
+	double keep = MIH_FIRST_KEEP;
+	double n = 0;
+
+	for (; rows > 0 && keep < most; keep *= MIH_KEEP_GROWTH, n++)
+		rows -= keep;
+	return n + ceil(Max(rows, 0) / most);
+}
+
+/* Finding all rows within a radius, in any order. */
+static double
+ball_cost(const Shape *shape, int radius)
+{
+	return Min(read_cost(shape, walk_pages(shape, radius), shape->random_cost),
+			   pass_cost(shape));
+}
+
+/*
+ * Finding so many rows in order of distance, which lie within a radius.  bounded: a
+ * ball ends the scan at that radius, so that its walk may cost as much as a pass.
+ */
+static double
+ordered_cost(const Shape *shape, int radius, double rows, bool bounded)
+{
+	double pages = Min(WALK_REPEAT * walk_pages(shape, radius), shape->pass_pages);
+	double share = bounded ? 1 : WALK_SHARE;
+
+	if (rows <= MIH_FIRST_KEEP && pages <= share * shape->pass_pages)
+		return read_cost(shape, pages, shape->random_cost);
+	return (passes(rows) + WALK_SHARE) * pass_cost(shape);
+}
+
+/* The radius of a ball that is a constant or hashball(anything, constant), or -1. */
 static int
-constant_radius(IndexPath *path)
+ball_radius(Node *ball)
+{
+	Const *radius;
+
+	if (IsA(ball, Const))
+		return ((Const *) ball)->constisnull
+				   ? -1
+				   : DatumGetHashBallP(((Const *) ball)->constvalue)->radius;
+	if (!IsA(ball, FuncExpr) || list_length(((FuncExpr *) ball)->args) != 2 ||
+		!IsA(lsecond(((FuncExpr *) ball)->args), Const))
+		return -1;
+	radius = lsecond(((FuncExpr *) ball)->args);
+	if (radius->consttype != INT4OID || radius->constisnull)
+		return -1;
+	return Max(DatumGetInt32(radius->constvalue), 0);
+}
+
+/* The smallest known radius among the index conditions, or -1. */
+static int
+smallest_radius(IndexPath *path)
 {
 	int radius = -1;
 	ListCell *lc;
@@ -157,45 +241,79 @@ constant_radius(IndexPath *path)
 		foreach (lq, clause->indexquals)
 		{
 			Expr *qual = lfirst_node(RestrictInfo, lq)->clause;
-			Node *arg = IsA(qual, OpExpr) && list_length(((OpExpr *) qual)->args) == 2
-							? (Node *) lsecond(((OpExpr *) qual)->args)
-							: NULL;
+			int r = IsA(qual, OpExpr) && list_length(((OpExpr *) qual)->args) == 2
+						? ball_radius(lsecond(((OpExpr *) qual)->args))
+						: -1;
 
-			if (arg && IsA(arg, Const) && !((Const *) arg)->constisnull)
-			{
-				int r = DatumGetHashBallP(((Const *) arg)->constvalue)->radius;
-
+			if (r >= 0)
 				radius = radius < 0 ? r : Min(radius, r);
-			}
 		}
 	}
 	return radius;
 }
 
-/* Rows that the scan must yield before the query has what it wants. */
+/*
+ * Rows that an ordered scan must yield before the query has what it wants: all
+ * that match where there is no LIMIT.  A filter above makes it go on for longer.
+ */
 static double
 rows_wanted(PlannerInfo *root, IndexPath *path, double matching)
 {
-	RelOptInfo *rel = path->indexinfo->rel;
-	double kept = rel->tuples > 0 ? rel->rows / rel->tuples : 1;
+	double kept = Min(path->indexinfo->rel->rows / matching, 1);
 
-	if (root->limit_tuples <= 0 || root->limit_tuples >= matching)
+	if (root->limit_tuples <= 0)
 		return matching;
-	/* A filter above the scan makes it go on for longer. */
 	return Min(matching, root->limit_tuples / Max(kept, 1e-9));
 }
 
-/* Passes that handing out so many rows in order takes, see mihstream.c. */
+/* Pages of the table that so many rows, in no order of theirs, lie on. */
 static double
-refills(double rows)
+heap_pages(IndexPath *path, const Shape *shape, double rows)
 {
-	double most = Max(MIH_FIRST_KEEP, work_mem * 1024.0 / (2 * sizeof(uint64)));
-	double keep = MIH_FIRST_KEEP;
-	double n = 0;
+	return index_pages_fetched(ceil(rows * shape->loops), path->indexinfo->rel->pages,
+							   shape->pages, shape->root) /
+		   shape->loops;
+}
 
-	for (; rows > 0 && keep < most; keep *= MIH_KEEP_GROWTH, n++)
-		rows -= keep;
-	return n + ceil(Max(rows, 0) / most);
+/*
+ * The planner takes the price of the rows up to a LIMIT for their share of all
+ * rows' price.  But the first rows find nearly a page of the table each, the
+ * last ones pages read before.  What that makes for rows which a filter throws
+ * away comes here on top, or a filter of few rows would seem to cost nothing.  At
+ * the price of pages read in sequence, because plans that compete for such a
+ * query, bitmap scans, pay about that: see bench/plan.sql.
+ */
+static double
+thrown_away_cost(IndexPath *path, const Shape *shape, double wanted, double matching)
+{
+	double kept = Min(Max(shape->root->limit_tuples, 0), wanted);
+	double pages, seq_cost;
+
+	if (wanted >= matching || kept >= wanted)
+		return 0;
+	pages = heap_pages(path, shape, wanted) - heap_pages(path, shape, kept) -
+			(wanted - kept) / matching * heap_pages(path, shape, matching);
+	get_tablespace_page_costs(path->indexinfo->rel->reltablespace, NULL, &seq_cost);
+	return Max(0, pages) * seq_cost;
+}
+
+/* Costs of a scan in order of distance, to its first row or LIMIT and to its end. */
+static void
+price_ordered(PlannerInfo *root, IndexPath *path, const Shape *shape, double matching,
+			  Cost *startup, Cost *total)
+{
+	int ball = smallest_radius(path);
+	int reach = ball < 0 ? shape->meta.nbits : Min(ball, shape->meta.nbits);
+	double wanted = rows_wanted(root, path, matching);
+	double first = wanted < matching ? wanted : 1;
+
+	/* A LIMIT's rows are looked for as one; nobody knows how many a cursor takes. */
+	*startup =
+		ordered_cost(shape, Min(reach, radius_for(shape, first)), first, ball >= 0) +
+		thrown_away_cost(path, shape, wanted, matching);
+	*total = Max(*startup, ordered_cost(shape, reach, matching, ball >= 0)) +
+			 matching * (cpu_index_tuple_cost + ROW_COST * cpu_operator_cost) +
+			 matching * 2 * cpu_operator_cost * log2(Max(matching, 2));
 }
 
 void
@@ -204,13 +322,12 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 {
 	GenericCosts generic = {0};
 	Shape shape;
-	double random_cost, seq_cost;
-	double matching, wanted, visited;
-	double walk, pass;
-	double loops = Max(loop_count, 1); /* pages stay cached from one to the next */
-	int radius;
+	double matching, entering;
 
 	genericcostestimate(root, path, loop_count, &generic);
+	*selectivity = generic.indexSelectivity;
+	*correlation = 0;
+	*pages = generic.numIndexPages;
 	if (path->path.pathtype == T_IndexOnlyScan)
 	{
 		/*
@@ -220,41 +337,24 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 		 * from itself.
 		 */
 		*startup = *total = NEVER_COST;
-		*selectivity = generic.indexSelectivity;
-		*correlation = 0;
-		*pages = generic.numIndexPages;
 		return;
 	}
-	read_shape(path->indexinfo, &shape);
-	get_tablespace_page_costs(path->indexinfo->reltablespace, &random_cost, &seq_cost);
-
-	matching = Max(1, generic.indexSelectivity * shape.entries);
-	radius = constant_radius(path);
-	wanted = matching;
+	read_shape(root, path->indexinfo, loop_count, &shape);
+	matching = Max(1, generic.numIndexTuples);
 	if (path->indexorderbys != NIL)
+		price_ordered(root, path, &shape, matching, startup, total);
+	else
 	{
-		wanted = rows_wanted(root, path, matching);
-		if (radius < 0)
-			radius = shape.meta.nbits;
-		if (wanted < matching)
-			radius = Min(radius, radius_for(&shape, wanted));
-	}
-	else if (radius < 0)
-		radius = path->indexclauses ? radius_for(&shape, matching) : shape.meta.nbits;
-	visited = walk_pages(&shape, radius);
-	walk = visited * random_cost / loops + probe_cost(&shape, visited);
-	pass = shape.pass_pages * seq_cost / loops + probe_cost(&shape, shape.pass_pages);
-	if (visited > shape.pass_pages)
-		visited = shape.pass_pages;
+		int radius = smallest_radius(path);
 
-	/* Metapage, and root and directory of each part, then the cheaper way. */
-	*startup = (1 + 2 * shape.parts) * random_cost / loops + Min(walk, pass);
-	*total = *startup + matching * cpu_index_tuple_cost;
-	if (path->indexorderbys != NIL)
-		/* All rows: passes over everything, and sorting what they find. */
-		*total += refills(matching) * pass +
-				  matching * 2 * cpu_operator_cost * log2(Max(matching, 2));
-	*selectivity = generic.indexSelectivity;
-	*correlation = 0;
-	*pages = visited;
+		if (radius < 0)
+			radius = path->indexclauses ? radius_for(&shape, matching) : shape.meta.nbits;
+		*startup = ball_cost(&shape, Min(radius, shape.meta.nbits));
+		*total = *startup + matching * cpu_index_tuple_cost;
+	}
+	/* Metapage, and what the backend remembers of each part. */
+	entering = (1 + shape.parts) * PAGE_COST * cpu_operator_cost;
+	*startup += entering;
+	*total += entering;
+	*pages = shape.pass_pages;
 }
