@@ -137,8 +137,7 @@ walk_pages(const Shape *shape, int radius)
 		const MihPart *part = &shape->meta.parts[i];
 
 		if (part->kind == MIH_PART_SEGMENT && part->order == MIH_BY_REFERENCES)
-			pages += WALK_REPEAT * part->npages *
-					 mih_part_reach(part, shape->meta.nbits, radius);
+			pages += part->npages * mih_part_reach(part, shape->meta.nbits, radius);
 		else if (part->kind == MIH_PART_SEGMENT)
 			for (int j = 0; j < part->ntables; j++)
 				pages += table_pages(part->npages,
