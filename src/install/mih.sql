@@ -37,6 +37,12 @@ CREATE FUNCTION @extschema@.mih_flush(index pg_catalog.regclass)
 COMMENT ON FUNCTION @extschema@.mih_flush IS
   'sort the pending entries of a mih index into a segment; returns how many there were';
 
+CREATE FUNCTION @extschema@.mih_merge(index pg_catalog.regclass)
+  RETURNS pg_catalog.int4 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'mih_merge';
+COMMENT ON FUNCTION @extschema@.mih_merge IS
+  'sort and merge all entries of a mih index into one segment; returns how many segments that took';
+
 CREATE FUNCTION @extschema@.mih_check(
     index pg_catalog.regclass, heapallindexed pg_catalog.bool DEFAULT true)
   RETURNS pg_catalog.int8 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

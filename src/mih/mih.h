@@ -68,7 +68,7 @@
 #define MIH_FIRST_KEEP 256
 #define MIH_KEEP_GROWTH 8
 
-#define MIH_DEFAULT_PENDING_PAGES 64
+#define MIH_DEFAULT_PENDING_PAGES 128
 #define MIH_MERGE_FACTOR 4 /* so many segments of one size class become one */
 
 /* Kinds of pages. */
@@ -311,6 +311,14 @@ typedef struct MihShuffle MihShuffle;
 typedef struct MihSort MihSort;
 typedef struct MihPacker MihPacker;
 
+/* Who merges segments decides how much: see mihmerge.c. */
+typedef enum MihMergeBy
+{
+	MIH_BY_INSERTER,
+	MIH_BY_VACUUM,
+	MIH_BY_DEMAND
+} MihMergeBy;
+
 /* What changed on a page, as generic WAL wants it: see mihwal.c. */
 #define MIH_FRAGMENT_HEADER ((int) (2 * sizeof(uint16)))
 
@@ -460,9 +468,15 @@ extern bool mihinsert(Relation index, Datum *values, bool *isnull, ItemPointer t
 
 /* mihflush.c */
 extern int64 mih_flush_pending(Relation index);
-extern void mih_merge_segments(Relation index, bool vacuum);
 extern void mih_compact_nulls(Relation index);
 extern void mih_free_dead(Relation index);
+extern bool mih_have_slots(Relation index, MihMeta *meta);
+extern int mih_collect_parts(const MihMeta *meta, int kind, MihPart *parts);
+extern void mih_replace_segments(Relation index, const MihMeta *meta,
+								 const MihPart *parts, int nparts);
+
+/* mihmerge.c */
+extern int mih_merge_segments(Relation index, MihMergeBy by);
 
 /* mihstats.c */
 extern Relation mih_open_index(Oid oid, LOCKMODE lockmode, bool owner, bool write);

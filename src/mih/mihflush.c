@@ -1,6 +1,6 @@
 /*
  * mihflush.c
- *	  Flush: the pending list becomes a segment.  Merge: segments become one.
+ *	  Flush: the pending list becomes a segment; and what flush and merge share.
  *
  * Everything here runs under the maintenance lock.  A rearrangement writes new
  * pages under a new id, which no scan knows, and then changes the metapage in
@@ -18,9 +18,7 @@
 #define SAMPLE_CODES 1024 /* of a small segment */
 #define LARGE_SAMPLE 4096 /* of one of LARGE_PAGES pages or more */
 #define LARGE_PAGES 1024
-#define RESERVED_SLOTS 3	/* for the lists that inserters start, and a segment */
-#define INSERTER_PAGES 4096 /* an inserter merges no more than so many pages, */
-#define MANY_SEGMENTS 32	/* unless there are more segments than this */
+#define RESERVED_SLOTS 3 /* for the lists that inserters start, and a segment */
 
 /*
  * Seal the list of the given kind and reserve an id for what replaces it: one
@@ -89,8 +87,8 @@ replace_parts(Relation index, const MihPart *parts, int nparts, const MihPart *a
 }
 
 /* Parts of a kind, copied out of the metapage. */
-static int
-collect(const MihMeta *meta, int kind, MihPart *parts)
+int
+mih_collect_parts(const MihMeta *meta, int kind, MihPart *parts)
 {
 	int n = 0;
 
@@ -100,9 +98,9 @@ collect(const MihMeta *meta, int kind, MihPart *parts)
 	return n;
 }
 
-/* Whether parts can be added; frees dead ones if that takes it. */
-static bool
-have_slots(Relation index, MihMeta *meta)
+/* Copies the metapage; whether parts can be added, freeing dead ones if that takes it. */
+bool
+mih_have_slots(Relation index, MihMeta *meta)
 {
 	mih_copy_meta(index, meta);
 	if (mih_free_slots(meta) > RESERVED_SLOTS)
@@ -168,13 +166,13 @@ mih_flush_pending(Relation index)
 	int64 moved = 0;
 	int nparts;
 
-	if (have_slots(index, &meta) && (mih_find_part(&meta, MIH_PART_PENDING) >= 0 ||
-									 mih_find_part(&meta, MIH_PART_SEALED) >= 0))
+	if (mih_have_slots(index, &meta) && (mih_find_part(&meta, MIH_PART_PENDING) >= 0 ||
+										 mih_find_part(&meta, MIH_PART_SEALED) >= 0))
 	{
 		uint32 id = seal(index, MIH_PART_PENDING, MIH_PART_SEALED);
 
 		mih_copy_meta(index, &meta);
-		nparts = collect(&meta, MIH_PART_SEALED, parts);
+		nparts = mih_collect_parts(&meta, MIH_PART_SEALED, parts);
 		moved = rewrite_parts(index, &meta, id, parts, nparts);
 		mih_free_dead(index);
 	}
@@ -183,86 +181,15 @@ mih_flush_pending(Relation index)
 	return moved;
 }
 
-/* Size class of a segment: segments of one class differ less than fourfold. */
-static int
-size_class(const MihPart *part)
-{
-	int c = 0;
-
-	for (uint32 n = part->npages; n >= MIH_MERGE_FACTOR; n /= MIH_MERGE_FACTOR)
-		c++;
-	return c;
-}
-
-/* Whether VACUUM has thinned the segment so far that it is worth rewriting. */
-static bool
-is_thin(Relation index, const MihPart *part)
-{
-	MihSegment *segment = mih_segment_open(index, part);
-	bool thin = part->nentries * 3 < segment->root.nentries * 2;
-
-	pfree(segment);
-	return thin;
-}
-
-/*
- * Choose segments to merge: the smallest class that has MIH_MERGE_FACTOR
- * segments or more, with all smaller ones; else, for VACUUM, one thin segment.
- */
-static int
-choose_merge(Relation index, const MihMeta *meta, bool vacuum, MihPart *chosen)
-{
-	MihPart segments[MIH_MAX_PARTS];
-	int nsegments = collect(meta, MIH_PART_SEGMENT, segments);
-
-	for (int c = 0; c < 32; c++)
-	{
-		int in_class = 0;
-		uint64 pages = 0;
-		int n = 0;
-
-		for (int i = 0; i < nsegments; i++)
-			if (size_class(&segments[i]) <= c)
-			{
-				in_class += size_class(&segments[i]) == c;
-				pages += segments[i].npages;
-				chosen[n++] = segments[i];
-			}
-		if (in_class >= MIH_MERGE_FACTOR &&
-			(vacuum || pages <= INSERTER_PAGES || nsegments > MANY_SEGMENTS))
-			return n;
-	}
-	for (int i = 0; vacuum && i < nsegments; i++)
-		if (is_thin(index, &segments[i]))
-		{
-			chosen[0] = segments[i];
-			return 1;
-		}
-	return 0;
-}
-
-/* Merge segments until there is nothing to gain.  Under the maintenance lock. */
+/* Make one segment of several (or a fresh one of one).  Under the maintenance lock. */
 void
-mih_merge_segments(Relation index, bool vacuum)
+mih_replace_segments(Relation index, const MihMeta *meta, const MihPart *parts,
+					 int nparts)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "mih merge", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	MihMeta meta;
-	MihPart parts[MIH_MAX_PARTS];
-	int nparts;
+	uint32 id = seal(index, MIH_PART_UNUSED, 0);
 
-	while (have_slots(index, &meta) &&
-		   (nparts = choose_merge(index, &meta, vacuum, parts)) > 0)
-	{
-		uint32 id = seal(index, MIH_PART_UNUSED, 0);
-
-		rewrite_parts(index, &meta, id, parts, nparts);
-		mih_free_dead(index);
-		MemoryContextReset(context);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	rewrite_parts(index, meta, id, parts, nparts);
+	mih_free_dead(index);
 }
 
 /* Write the TIDs of source as a list, back to front. */
@@ -307,7 +234,7 @@ mih_compact_nulls(Relation index)
 	uint64 entries = 0;
 	int nlists = 0;
 
-	if (have_slots(index, &meta))
+	if (mih_have_slots(index, &meta))
 		for (int i = 0; i < MIH_MAX_PARTS; i++)
 		{
 			MihPart *part = &meta.parts[i];
@@ -332,7 +259,7 @@ mih_compact_nulls(Relation index)
 		int nparts;
 
 		mih_copy_meta(index, &meta);
-		nparts = collect(&meta, MIH_PART_SEALED_NULLS, parts);
+		nparts = mih_collect_parts(&meta, MIH_PART_SEALED_NULLS, parts);
 		added = write_nulls(index, id, mih_parts_source(index, 0, parts, nparts));
 		replace_parts(index, parts, nparts, &added, NULL);
 	}
@@ -424,22 +351,4 @@ mih_free_dead(Relation index)
 	}
 	if (any)
 		IndexFreeSpaceMapVacuum(index);
-}
-
-PG_FUNCTION_INFO_V1(mih_flush);
-
-/* mih_flush(index regclass) returns bigint: entries moved from pending lists. */
-Datum
-mih_flush(PG_FUNCTION_ARGS)
-{
-	Relation index = mih_open_index(PG_GETARG_OID(0), RowExclusiveLock, true, true);
-	int64 moved;
-
-	mih_lock_maintenance(index);
-	moved = mih_flush_pending(index);
-	mih_merge_segments(index, false);
-	mih_free_dead(index);
-	mih_unlock_maintenance(index);
-	index_close(index, RowExclusiveLock);
-	PG_RETURN_INT64(moved);
 }

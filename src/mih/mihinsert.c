@@ -240,7 +240,7 @@ flush_if_free(Relation index)
 	if (!mih_try_lock_maintenance(index))
 		return;
 	mih_flush_pending(index);
-	mih_merge_segments(index, false);
+	mih_merge_segments(index, MIH_BY_INSERTER);
 	mih_unlock_maintenance(index);
 }
 

@@ -481,7 +481,7 @@ mihvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		return stats;
 	mih_lock_maintenance(info->index);
 	mih_flush_pending(info->index);
-	mih_merge_segments(info->index, true);
+	mih_merge_segments(info->index, MIH_BY_VACUUM);
 	mih_compact_nulls(info->index);
 	mih_free_dead(info->index);
 	forget_length(info->index);

@@ -1,0 +1,197 @@
+/*
+ * mihmerge.c
+ *	  Merge: when segments become one, and how many an inserter puts up with.
+ *
+ * A scan reads every small segment whole, and walks through every large one.  A
+ * merge rewrites all it merges, a large one in several tables.  So those who have
+ * time (VACUUM, mih_flush) keep segments levelled, while an inserter only sees
+ * to it that scans do not pay too much: that the small segments stay a small part
+ * of the index, and segments few.
+ */
+#include "mih/mih.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#define SMALL_PAGES 1024	/* smaller segments are read whole, or nearly so */
+#define SMALL_TOTAL 2048	/* an inserter merges them when all have more pages, */
+#define SMALL_SHARE 8		/* and more than one in so many of the index */
+#define MANY_SEGMENTS 24	/* it merges a size class when there are more segments, */
+#define INSERTER_PAGES 4096 /* as long as that has no more pages than this, */
+#define TOO_MANY 48			/* and however large when there are more than these */
+
+/* Segments picked for a merge out of all. */
+typedef struct Choice
+{
+	MihPart all[MIH_MAX_PARTS];
+	int nall;
+	MihPart chosen[MIH_MAX_PARTS];
+	int n;
+	uint64 pages; /* of the chosen */
+} Choice;
+
+/* Size class of a segment: segments of one class differ less than fourfold. */
+static int
+size_class(const MihPart *part)
+{
+	int c = 0;
+
+	for (uint32 n = part->npages; n >= MIH_MERGE_FACTOR; n /= MIH_MERGE_FACTOR)
+		c++;
+	return c;
+}
+
+/* Whether VACUUM has thinned the segment so far that it is worth rewriting. */
+static bool
+is_thin(Relation index, const MihPart *part)
+{
+	MihSegment *segment = mih_segment_open(index, part);
+	bool thin = part->nentries * 3 < segment->root.nentries * 2;
+
+	pfree(segment);
+	return thin;
+}
+
+static void
+choose(Choice *choice, int i)
+{
+	choice->chosen[choice->n++] = choice->all[i];
+	choice->pages += choice->all[i].npages;
+}
+
+/* The smallest class that has MIH_MERGE_FACTOR segments, with all smaller ones. */
+static bool
+choose_class(Choice *choice)
+{
+	for (int c = 0; c < 16; c++)
+	{
+		int in_class = 0;
+
+		choice->n = 0;
+		choice->pages = 0;
+		for (int i = 0; i < choice->nall; i++)
+			if (size_class(&choice->all[i]) <= c)
+			{
+				in_class += size_class(&choice->all[i]) == c;
+				choose(choice, i);
+			}
+		if (in_class >= MIH_MERGE_FACTOR)
+			return true;
+	}
+	return false;
+}
+
+/* All small segments, if there are enough of them to matter to scans. */
+static bool
+choose_small(Choice *choice)
+{
+	uint64 total = 0;
+
+	choice->n = 0;
+	choice->pages = 0;
+	for (int i = 0; i < choice->nall; i++)
+	{
+		total += choice->all[i].npages;
+		if (choice->all[i].npages < SMALL_PAGES)
+			choose(choice, i);
+	}
+	return choice->n > 1 && choice->pages > SMALL_TOTAL &&
+		   choice->pages > total / SMALL_SHARE;
+}
+
+/* One segment that VACUUM has thinned. */
+static bool
+choose_thin(Relation index, Choice *choice)
+{
+	for (int i = 0; i < choice->nall; i++)
+		if (is_thin(index, &choice->all[i]))
+		{
+			choice->n = 0;
+			choose(choice, i);
+			return true;
+		}
+	return false;
+}
+
+static bool
+choose_merge(Relation index, MihMergeBy by, Choice *choice)
+{
+	switch (by)
+	{
+		case MIH_BY_INSERTER:
+			return choose_small(choice) ||
+				   (choice->nall > MANY_SEGMENTS && choose_class(choice) &&
+					(choice->pages <= INSERTER_PAGES || choice->nall > TOO_MANY));
+		case MIH_BY_VACUUM:
+			return choose_class(choice) || choose_thin(index, choice);
+		case MIH_BY_DEMAND:
+			for (int i = 0; i < choice->nall; i++)
+				choose(choice, i);
+			return choice->n > 1 || choose_thin(index, choice);
+	}
+	return false;
+}
+
+/*
+ * Merge segments until there is nothing to gain for whoever asks; returns how
+ * many were merged.  Under the maintenance lock.
+ */
+int
+mih_merge_segments(Relation index, MihMergeBy by)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih merge", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MihMeta meta;
+	int merged = 0;
+
+	while (mih_have_slots(index, &meta))
+	{
+		Choice *choice = palloc0(sizeof(Choice));
+
+		choice->nall = mih_collect_parts(&meta, MIH_PART_SEGMENT, choice->all);
+		if (!choose_merge(index, by, choice))
+			break;
+		mih_replace_segments(index, &meta, choice->chosen, choice->n);
+		merged += choice->n;
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return merged;
+}
+
+PG_FUNCTION_INFO_V1(mih_flush);
+PG_FUNCTION_INFO_V1(mih_merge);
+
+/* mih_flush(index regclass) returns bigint: entries moved from pending lists. */
+Datum
+mih_flush(PG_FUNCTION_ARGS)
+{
+	Relation index = mih_open_index(PG_GETARG_OID(0), RowExclusiveLock, true, true);
+	int64 moved;
+
+	mih_lock_maintenance(index);
+	moved = mih_flush_pending(index);
+	mih_merge_segments(index, MIH_BY_VACUUM);
+	mih_free_dead(index);
+	mih_unlock_maintenance(index);
+	index_close(index, RowExclusiveLock);
+	PG_RETURN_INT64(moved);
+}
+
+/* mih_merge(index regclass) returns int: segments that became one, 0 if there was one. */
+Datum
+mih_merge(PG_FUNCTION_ARGS)
+{
+	Relation index = mih_open_index(PG_GETARG_OID(0), RowExclusiveLock, true, true);
+	int merged;
+
+	mih_lock_maintenance(index);
+	mih_flush_pending(index);
+	merged = mih_merge_segments(index, MIH_BY_DEMAND);
+	mih_free_dead(index);
+	mih_unlock_maintenance(index);
+	index_close(index, RowExclusiveLock);
+	PG_RETURN_INT32(merged);
+}
