@@ -202,9 +202,7 @@ count_chunks(int nbits, double pages)
 {
 	int most = nbits > LONG_CHUNK_BITS ? MAX_LONG_CHUNKS : MAX_CHUNKS;
 
-	if (pages < MIN_CHUNK_PAGES || nbits > MAX_CHUNK_BITS)
-		return 1;
-	return Max(1, Min(most, (int) (nbits / log2(pages))));
+	return Max(1, Min(most, (int) (nbits / log2(Max(pages, MIN_CHUNK_PAGES)))));
 }
 
 /* References for a segment of so many pages. */
@@ -226,7 +224,8 @@ find_references(const Trial *trial)
 static void
 choose(MihDesign *design, const Trial *trial)
 {
-	int m = count_chunks(trial->nbits, trial->pages);
+	bool copies = trial->pages >= MIN_CHUNK_PAGES && trial->nbits <= MAX_CHUNK_BITS;
+	int m = copies ? count_chunks(trial->nbits, trial->pages) : 1;
 	double by_chunks = 1;
 	double by_references, near;
 

@@ -14,7 +14,7 @@ INSERT INTO photo SELECT i, CASE WHEN i % 10 > 0 THEN lpad(to_hex(i * 7919), 16,
 	lpad(to_hex(i), 4, '0')::hashcode, ('b''' || lpad(((i * 37) % 8192)::bit(13)::text, 13, '0') || '''')::hashcode
 	FROM generate_series(1, 2000) i;
 CREATE INDEX mih_photo ON photo USING mih (code) WITH (chunks = 3);
-CREATE INDEX mih_odd ON photo USING mih (odd) WHERE id < 1000;
+CREATE INDEX mih_odd ON photo USING mih (odd) WITH (layout = references, pending_pages = 8) WHERE id < 1000;
 ALTER TABLE photo ADD bits bit(16), ADD word bigint, ADD alone hashcode(64);
 UPDATE photo SET bits = id::bit(16), word = id::bigint * 104729;
 UPDATE photo SET alone = hashcode(((id::bigint << 50) | (id::bigint << 40) | id)) WHERE id % 100 = 0;

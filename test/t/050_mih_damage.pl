@@ -18,7 +18,7 @@ diag("seed $seed");
 # Offsets on a page of src/mih/mih.h, which says what they mean.
 my $block = 8192;
 my $tail = $block - 16;
-my %kind = (META => 1, FREE => 2, LIST => 3, ROOT => 4, DIRECTORY => 5, ENTRIES => 6);
+my %kind = (META => 1, FREE => 2, LIST => 3, ROOT => 4, DIRECTORY => 5, ENTRIES => 6, REFERENCES => 7);
 my %tail_at = (part => 0, next => 4, ncodes => 8, ntids => 10, kind => 12, flags => 13, page_id => 14);
 my ($meta_parts, $part_size, $parts) = (24 + 288, 40, 96);
 
@@ -82,6 +82,12 @@ push @damage,
   [ 'NULL of no block', 'NULLS', sub { substr($_[0], $tail - 6, 6) = "\xff" x 4 . "\1\0" }, 1 ],
   [ 'pending TID of no block', 'LIST', sub { substr($_[0], $tail - 6, 6) = "\xff" x 4 . "\1\0" }, 1 ],
   (map { [ 'a bit of a code', 'ENTRIES', sub { my $at = 64 + int rand 100; poke8($_[0], $at, peek8($_[0], $at) ^ 1 << rand 8) }, 1 ] } 1 .. 5),
+  (map { my ($at, $v) = @$_; [ "root of references at $at is $v", 'ROOT', sub { poke16($_[0], $at, $v) } ] }
+	  [ 34, 0 ], [ 34, 2 ], [ 36, 0 ], [ 36, 1 ], [ 36, 257 ], [ 40, 0 ], [ 42, 4000 ]),
+  [ 'least distance to a reference', 'REFERENCES', sub { poke16($_[0], 24, 65535) }, 1 ],
+  [ 'greatest distance to a reference', 'REFERENCES', sub { poke16($_[0], 26, 0) }, 1 ],
+  [ 'ENTRIES: a code in a cell of references', 'ENTRIES', sub { poke8($_[0], 64, peek8($_[0], 64) ^ 255) }, 1 ],
+  (map { [ 'a bit of a reference', 'REFERENCES', sub { my $at = 28 + int rand 8; poke8($_[0], $at, peek8($_[0], $at) ^ 1 << rand 8) }, 1 ] } 1 .. 3),
   (map { [ 'a bit of a pending code', 'LIST', sub { my $at = 64 + int rand 100; poke8($_[0], $at, peek8($_[0], $at) ^ 1 << rand 8) }, 1 ] } 1 .. 3);
 
 my $server = new_server('damage', conf => "autovacuum = off\nstatement_timeout = 30s\njit = off\nlog_statement = none\n");
@@ -91,7 +97,7 @@ CREATE TABLE template AS SELECT i AS id, CASE WHEN i % 10 = 0 THEN NULL WHEN i %
 SQL
 $server->safe_psql('postgres', join '', map { <<SQL } 0 .. $#damage);
 CREATE TABLE d$_ AS TABLE template;
-CREATE INDEX mih_d$_ ON d$_ USING mih (code) WITH (chunks = 3);
+CREATE INDEX mih_d$_ ON d$_ USING mih (code) WITH (@{[ $damage[$_][0] =~ /reference/i ? 'layout = references' : 'chunks = 3' ]});
 INSERT INTO d$_ SELECT -i, draw(-i) FROM generate_series(1, 400) i;
 SQL
 my @file = map { $server->data_dir . "/$_" } split /\n/,
