@@ -422,7 +422,8 @@ extern const MihReferences *mih_segment_references(Relation index, MihSegment *s
 extern MihReferenceWalk *mih_reference_walk(Relation index, MihSegment *segment,
 											const uint8 *query);
 extern uint64 mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir,
-								  uint32 npages, int radius, uint64 *visit);
+								  uint32 npages, int radius, uint64 *visited,
+								  uint32 *pages);
 
 /* mihsort.c */
 extern MihSort *mih_sort_begin(int width, Size memory);
@@ -504,6 +505,8 @@ extern uint64 mih_check_structure(Relation index, const MihMeta *meta);
 extern void mihcostestimate(struct PlannerInfo *root, struct IndexPath *path,
 							double loop_count, Cost *startup, Cost *total,
 							Selectivity *selectivity, double *correlation, double *pages);
+
+extern int mih_expected_radius(const MihMeta *meta, double entries, double rows);
 
 /* mihvalidate.c */
 extern bool mihvalidate(Oid opclass);

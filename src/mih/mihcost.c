@@ -96,14 +96,16 @@ share_within(const MihMeta *meta, int radius)
 	return Min(n / meta->hist_pairs, 1);
 }
 
-/* The smallest radius expected to hold k rows. */
-static int
-radius_for(const Shape *shape, double k)
+/*
+ * The smallest radius expected to hold so many rows of an index with so many
+ * entries, for a query that resembles a row.
+ */
+int
+mih_expected_radius(const MihMeta *meta, double entries, double rows)
 {
 	int radius = 0;
 
-	while (radius < shape->meta.nbits &&
-		   share_within(&shape->meta, radius) * shape->entries < k)
+	while (radius < meta->nbits && share_within(meta, radius) * entries < rows)
 		radius++;
 	return radius;
 }
@@ -308,7 +310,9 @@ price_ordered(PlannerInfo *root, IndexPath *path, const Shape *shape, double mat
 
 	/* A LIMIT's rows are looked for as one; nobody knows how many a cursor takes. */
 	*startup =
-		ordered_cost(shape, Min(reach, radius_for(shape, first)), first, ball >= 0) +
+		ordered_cost(shape,
+					 Min(reach, mih_expected_radius(&shape->meta, shape->entries, first)),
+					 first, ball >= 0) +
 		thrown_away_cost(path, shape, wanted, matching);
 	*total = Max(*startup, ordered_cost(shape, reach, matching, ball >= 0)) +
 			 matching * (cpu_index_tuple_cost + ROW_COST * cpu_operator_cost) +
@@ -347,7 +351,9 @@ mihcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *sta
 		int radius = smallest_radius(path);
 
 		if (radius < 0)
-			radius = path->indexclauses ? radius_for(&shape, matching) : shape.meta.nbits;
+			radius = path->indexclauses
+						 ? mih_expected_radius(&shape.meta, shape.entries, matching)
+						 : shape.meta.nbits;
 		*startup = ball_cost(&shape, Min(radius, shape.meta.nbits));
 		*total = *startup + matching * cpu_index_tuple_cost;
 	}

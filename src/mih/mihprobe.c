@@ -8,28 +8,6 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 
-/*
- * Whether a hit counts in this table.  A walk may meet an entry in several
- * chunk tables; it counts in the lowest chunk whose mismatches are within the
- * budget, and by the pigeonhole principle there is one (see README.md).
- */
-static bool
-counts_here(const MihScanPart *part, const uint8 *query, const uint8 *code, int table)
-{
-	const MihLayout *layout = &part->segment->root.layout;
-
-	for (int j = 0; j <= table; j++)
-	{
-		bool within = part->budget[j] >= 0 &&
-					  mih_bit_distance(query, code, layout->start[j],
-									   layout->start[j + 1]) <= part->budget[j];
-
-		if (within)
-			return j == table;
-	}
-	return false;
-}
-
 /* Whether a code lies in all the further balls. */
 static bool
 passes_filters(const MihScan *scan, const MihScanPart *part, const uint8 *code,
@@ -66,54 +44,42 @@ take_run(MihScan *scan, Buffer buf, const MihEntries *entries, int i, int distan
 	}
 }
 
-/*
- * Hand the entries of a page that the sink may want to it.  table is the chunk
- * table of a walk, or -1 in a pass, where every entry is met once.
- */
+/* Hand the entries of a page that the sink may want to it. */
 void
-mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, int table, MihSink *sink)
+mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink)
 {
 	const HammingKernels *kernels = hamming_kernels();
 	int nbytes = hamming_bytes(scan->nbits);
 	int max = sink->max_distance;
-	int min = 0;
 	uint8 buffer[HAMMING_MAX_BYTES];
 	MihEntries entries;
+	int hits;
 
 	if (sink->queue)
-	{
 		max = Min(max, MihKeyDistance(sink->queue->upto));
-		min = MihKeyDistance(sink->queue->above);
-	}
 	mih_page_entries(scan->index, buf, nbytes, &entries);
 	if (entries.sliced && part->segment)
 		part->segment->wanted =
 			MIH_CODES_OFFSET + entries.ncodes * (int) hamming_first_look(nbytes, max);
-	if (entries.ncodes == 0 ||
-		mih_entries_within(&entries, part->codes, max, scan->mask) == 0)
+	if (entries.ncodes == 0)
 		return;
-	for (int w = 0; w < (entries.ncodes + 63) / 64; w++)
-	{
-		uint64 hits = scan->mask[w];
-
-		for (; hits != 0; hits &= hits - 1)
+	hits = mih_entries_within(&entries, part->codes, max, scan->mask);
+	scan->stats.candidates += hits;
+	for (int w = 0; hits > 0; w++)
+		for (uint64 word = scan->mask[w]; word != 0; word &= word - 1, hits--)
 		{
-			int i = w * 64 + pg_rightmost_one_pos64(hits);
+			int i = w * 64 + pg_rightmost_one_pos64(word);
 			const uint8 *code = mih_entry_code(&entries, i, buffer);
 			int distance = kernels->distance(part->codes, code, nbytes);
 
-			if (distance < min ||
-				(table >= 0 && !counts_here(part, part->codes, code, table)))
-				continue;
 			if (scan->nfilters == 0 || passes_filters(scan, part, code, nbytes))
 				take_run(scan, buf, &entries, i, distance, sink);
 		}
-	}
 }
 
-/* Every page of the first tables of a stream's parts. */
+/* Lists, and segments too small for a walk: every entry of theirs. */
 void
-mih_pass(MihScan *scan, int stream, MihSink *sink)
+mih_read_lists(MihScan *scan, MihSink *sink)
 {
 	for (int p = 0; p < scan->nparts; p++)
 	{
@@ -121,14 +87,64 @@ mih_pass(MihScan *scan, int stream, MihSink *sink)
 		MihCursor cursor;
 		Buffer buf;
 
-		if (part->stream != stream)
+		if (!part->wanted || part->walk || part->nulls)
 			continue;
 		mih_cursor_begin(&cursor, scan->index, &part->part, part->segment, 0,
 						 BUFFER_LOCK_SHARE, scan->strategy);
 		while ((buf = mih_cursor_next(&cursor)) != InvalidBuffer)
 		{
-			mih_probe_page(scan, part, buf, -1, sink);
+			mih_probe_page(scan, part, buf, sink);
 			UnlockReleaseBuffer(buf);
+			scan->stats.list_pages++;
+		}
+	}
+}
+
+/* The first page from number page on that was not visited, or npages. */
+static uint32
+next_unvisited(const uint64 *visited, uint32 page, uint32 npages)
+{
+	while (page < npages)
+	{
+		uint64 word = ~visited[page / 64] >> (page % 64);
+
+		if (word != 0)
+			return Min(page + pg_rightmost_one_pos64(word), npages);
+		page = (page / 64 + 1) * 64;
+	}
+	return npages;
+}
+
+/*
+ * Every page of the first tables of the other segments that the walk has not
+ * visited: then every entry was met, in one table or another.
+ */
+void
+mih_pass(MihScan *scan, MihSink *sink)
+{
+	scan->stats.passes++;
+	for (int p = 0; p < scan->nparts; p++)
+	{
+		MihScanPart *part = &scan->parts[p];
+		uint32 npages, next;
+
+		if (!part->walk)
+			continue;
+		npages = part->segment->root.npages[0];
+		mih_segment_dir(scan->index, part->segment, 0);
+		for (uint32 i = next_unvisited(part->visited[0], 0, npages); i < npages; i = next)
+		{
+			Buffer buf;
+
+			CHECK_FOR_INTERRUPTS();
+			next = next_unvisited(part->visited[0], i + 1, npages);
+			if (next < npages)
+				mih_segment_prefetch(part->segment, 0, next);
+			buf = mih_segment_page(scan->index, part->segment, 0, i, BUFFER_LOCK_SHARE,
+								   scan->strategy);
+			mih_probe_page(scan, part, buf, sink);
+			UnlockReleaseBuffer(buf);
+			scan->stats.pass_pages++;
 		}
 	}
 }

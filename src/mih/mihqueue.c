@@ -1,97 +1,118 @@
 /*
  * mihqueue.c
- *	  The smallest keys of a stream, in bounded memory.
+ *	  The smallest keys that a scan has found, in bounded memory.
  */
 #include "mih/mihscan.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* Empty the queue; it will hold keys in (above, upto], the smallest if many. */
+#define FEW 32 /* keys sorted by insertion */
+
+/*
+ * Empty the queue; it will hold keys in (above, upto], the smallest if they are
+ * more than keep.
+ */
 void
-mih_queue_reset(MihQueue *queue, int64 keep, MihKey above, MihKey upto)
+mih_queue_begin(MihQueue *queue, int64 keep, MihKey above, MihKey upto)
 {
-	queue->n = 0;
+	queue->n = queue->nready = queue->next = 0;
 	queue->keep = keep;
 	queue->above = above;
 	queue->upto = upto;
 	queue->truncated = false;
 }
 
-static inline void
-swap(MihKey *a, MihKey *b)
-{
-	MihKey t = *a;
-
-	*a = *b;
-	*b = t;
-}
-
-/*
- * Reorder n keys so that the first k are the smallest.  Quickselect with the
- * median of three; keys are distinct, so it cannot stall on equal ones.
- */
 static void
-select_smallest(MihKey *v, int64 n, int64 k)
+insertion_sort(MihKey *keys, int64 n)
 {
-	int64 lo = 0;
-	int64 hi = n - 1;
-
-	while (lo < hi)
+	for (int64 i = 1; i < n; i++)
 	{
-		int64 mid = lo + (hi - lo) / 2;
-		int64 i = lo;
-		int64 j = hi;
-		MihKey pivot;
+		MihKey key = keys[i];
+		int64 at = i;
 
-		if (v[mid] < v[lo])
-			swap(&v[mid], &v[lo]);
-		if (v[hi] < v[lo])
-			swap(&v[hi], &v[lo]);
-		if (v[hi] < v[mid])
-			swap(&v[hi], &v[mid]);
-		pivot = v[mid];
-		while (i <= j)
-		{
-			while (v[i] < pivot)
-				i++;
-			while (v[j] > pivot)
-				j--;
-			if (i <= j)
-				swap(&v[i++], &v[j--]);
-		}
-		if (k - 1 <= j)
-			hi = j;
-		else if (k - 1 >= i)
-			lo = i;
-		else
-			return;
+		for (; at > 0 && keys[at - 1] > key; at--)
+			keys[at] = keys[at - 1];
+		keys[at] = key;
 	}
 }
 
+/* Byte by byte from the last; scratch has room for n. */
 static void
-prune(MihQueue *queue)
+radix_sort(MihKey *keys, MihKey *scratch, int64 n)
 {
-	MihKey greatest = 0;
+	MihKey *from = keys;
+	MihKey *to = scratch;
+	MihKey differ = 0;
 
-	select_smallest(queue->items, queue->n, queue->keep);
-	for (int64 i = 0; i < queue->keep; i++)
-		greatest = Max(greatest, queue->items[i]);
-	queue->n = queue->keep;
-	queue->upto = greatest;
-	queue->truncated = true;
+	for (int64 i = 1; i < n; i++)
+		differ |= keys[i] ^ keys[0];
+	for (int shift = 0; shift < 64; shift += 8)
+	{
+		int64 at[256] = {0};
+		int64 sum = 0;
+		MihKey *t;
+
+		/* A byte that all keys share orders nothing. */
+		if (((differ >> shift) & 0xff) == 0)
+			continue;
+		for (int64 i = 0; i < n; i++)
+			at[(from[i] >> shift) & 0xff]++;
+		for (int v = 0; v < 256; v++)
+		{
+			int64 count = at[v];
+
+			at[v] = sum;
+			sum += count;
+		}
+		for (int64 i = 0; i < n; i++)
+			to[at[(from[i] >> shift) & 0xff]++] = from[i];
+		t = from;
+		from = to;
+		to = t;
+	}
+	if (from != keys)
+		memcpy(keys, from, n * sizeof(MihKey));
+}
+
+/* Sort n keys and drop all but one of equal ones; returns how many are left. */
+static int64
+sort_distinct(MihKey *keys, MihKey *scratch, int64 n)
+{
+	int64 kept = 0;
+
+	if (n <= FEW)
+		insertion_sort(keys, n);
+	else
+		radix_sort(keys, scratch, n);
+	for (int64 i = 0; i < n; i++)
+		if (kept == 0 || keys[i] != keys[kept - 1])
+			keys[kept++] = keys[i];
+	return kept;
 }
 
 static void
 make_room(MihQueue *queue)
 {
+	Size size;
+
 	if (queue->n == 2 * queue->keep)
 	{
-		prune(queue);
+		/* Nothing waits in ready while the scan looks for more. */
+		queue->n = sort_distinct(queue->items, queue->ready, queue->n);
+		if (queue->n > queue->keep)
+		{
+			queue->n = queue->keep;
+			queue->upto = queue->items[queue->keep - 1];
+			queue->truncated = true;
+		}
 		return;
 	}
 	queue->allocated = Min(queue->allocated * 2, 2 * queue->keep);
-	queue->items = repalloc_huge(queue->items, sizeof(MihKey) * queue->allocated);
+	size = sizeof(MihKey) * queue->allocated;
+	queue->items = repalloc_huge(queue->items, size);
+	pfree(queue->ready);
+	queue->ready = MemoryContextAllocHuge(GetMemoryChunkContext(queue->items), size);
 }
 
 /* Add a key if it lies within the queue's bounds. */
@@ -109,17 +130,27 @@ mih_queue_add(MihQueue *queue, MihKey key)
 	queue->items[queue->n++] = key;
 }
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	MihKey x = *(const MihKey *) a;
-	MihKey y = *(const MihKey *) b;
-
-	return x < y ? -1 : x > y;
-}
-
+/*
+ * Everything up to bound was found: put those keys in order to be handed out.
+ * The ones handed out before are spent.
+ */
 void
-mih_queue_sort(MihQueue *queue)
+mih_queue_take(MihQueue *queue, MihKey bound)
 {
-	qsort(queue->items, queue->n, sizeof(MihKey), compare_keys);
+	int64 left = 0;
+
+	queue->nready = queue->next = 0;
+	for (int64 i = 0; i < queue->n; i++)
+	{
+		MihKey key = queue->items[i];
+
+		if (key <= bound)
+			queue->ready[queue->nready++] = key;
+		else
+			queue->items[left++] = key;
+	}
+	queue->n = left;
+	/* What left items makes room for sorting. */
+	queue->nready = sort_distinct(queue->ready, queue->items + left, queue->nready);
+	queue->above = bound;
 }

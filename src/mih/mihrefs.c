@@ -516,12 +516,13 @@ mih_reference_walk(Relation index, MihSegment *segment, const uint8 *query)
 }
 
 /*
- * Mark in visit, a bit for each of npages pages, those that can hold entries
- * within radius of the query.  Returns how many of them were not marked before.
+ * Mark in visited, a bit for each of npages pages, those that can hold entries
+ * within radius of the query.  Those that were not marked before are written to
+ * pages, in order; returns how many they are.
  */
 uint64
 mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir, uint32 npages,
-					int radius, uint64 *visit)
+					int radius, uint64 *visited, uint32 *pages)
 {
 	const MihReferences *refs = walk->refs;
 	uint64 added = 0;
@@ -539,8 +540,10 @@ mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir, uint32
 		{
 			uint64 bit = UINT64CONST(1) << (p % 64);
 
-			added += (visit[p / 64] & bit) == 0;
-			visit[p / 64] |= bit;
+			if (visited[p / 64] & bit)
+				continue;
+			visited[p / 64] |= bit;
+			pages[added++] = p;
 		}
 	}
 	return added;

@@ -10,6 +10,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+MihScanStats mih_last_scan;
+
 IndexScanDesc
 mihbeginscan(Relation index, int nkeys, int norderbys)
 {
@@ -17,8 +19,10 @@ mihbeginscan(Relation index, int nkeys, int norderbys)
 	MihScan *scan = palloc0(sizeof(MihScan));
 
 	scan->index = index;
-	scan->context =
+	scan->lasting =
 		AllocSetContextCreate(CurrentMemoryContext, "mih scan", ALLOCSET_DEFAULT_SIZES);
+	scan->context =
+		AllocSetContextCreate(scan->lasting, "mih query", ALLOCSET_SMALL_SIZES);
 	if (norderbys > 1)
 	{
 		desc->xs_orderbyvals = palloc0(sizeof(Datum) * norderbys);
@@ -26,6 +30,19 @@ mihbeginscan(Relation index, int nkeys, int norderbys)
 	}
 	desc->opaque = scan;
 	return desc;
+}
+
+/* What the query that ends here did, for mih_last_scan(). */
+static void
+report(MihScan *scan)
+{
+	if (scan->started)
+	{
+		scan->stats.index = RelationGetRelid(scan->index);
+		scan->stats.radius = scan->radius;
+		mih_last_scan = scan->stats;
+	}
+	scan->started = false;
 }
 
 static void
@@ -38,15 +55,19 @@ release_parts(MihScan *scan)
 			mih_cache_close(scan->parts[p].segment);
 	}
 	scan->nparts = 0;
-	scan->started = false;
+	scan->pinned = false;
 }
 
+/*
+ * Another query.  The parts stay pinned: what they held when they were pinned is
+ * all that the snapshot of the scan can see.
+ */
 void
 mihrescan(IndexScanDesc desc, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
 	MihScan *scan = desc->opaque;
 
-	release_parts(scan);
+	report(scan);
 	MemoryContextReset(scan->context);
 	if (keys && desc->numberOfKeys > 0)
 		memmove(desc->keyData, keys, desc->numberOfKeys * sizeof(ScanKeyData));
@@ -60,8 +81,9 @@ mihendscan(IndexScanDesc desc)
 {
 	MihScan *scan = desc->opaque;
 
+	report(scan);
 	release_parts(scan);
-	MemoryContextDelete(scan->context);
+	MemoryContextDelete(scan->lasting);
 	pfree(scan);
 }
 
@@ -176,12 +198,13 @@ read_request(MihScan *scan, IndexScanDesc desc)
 static void
 pin_parts(MihScan *scan)
 {
+	MemoryContext old = MemoryContextSwitchTo(scan->lasting);
 	Buffer buf;
-	int nparts = 0;
 
-	scan->parts = palloc0(sizeof(MihScanPart) * MIH_MAX_PARTS);
 	buf = mih_read_meta(scan->index, BUFFER_LOCK_SHARE);
 	memcpy(&scan->meta, MihPageGetMeta(BufferGetPage(buf)), sizeof(MihMeta));
+	scan->parts = palloc0(sizeof(MihScanPart) *
+						  Max(MIH_MAX_PARTS - mih_free_slots(&scan->meta), 1));
 	/* Lists of NULLs go last, as their rows do. */
 	for (int nulls = 0; nulls <= 1; nulls++)
 		for (int i = 0; i < MIH_MAX_PARTS; i++)
@@ -189,20 +212,38 @@ pin_parts(MihScan *scan)
 			const MihPart *part = &scan->meta.parts[i];
 			bool is_null =
 				part->kind == MIH_PART_NULLS || part->kind == MIH_PART_SEALED_NULLS;
+			MihScanPart *mine = &scan->parts[scan->nparts];
 
 			if (part->kind == MIH_PART_UNUSED || part->kind == MIH_PART_DEAD ||
-				is_null != nulls || !(is_null ? scan->want_nulls : scan->want_codes))
+				is_null != nulls)
 				continue;
-			scan->parts[nparts].part = *part;
-			scan->parts[nparts].stream = is_null ? -1 : MIH_STREAM_LINEAR;
-			scan->parts[nparts].head = mih_pin_page(scan->index, part->head, NULL);
-			scan->nparts = ++nparts;
+			mine->part = *part;
+			mine->nulls = is_null;
+			mine->head = mih_pin_page(scan->index, part->head, NULL);
+			scan->nparts++;
 		}
 	UnlockReleaseBuffer(buf);
-	scan->started = true;
+	for (int p = 0; p < scan->nparts; p++)
+	{
+		MihScanPart *part = &scan->parts[p];
+
+		if (part->part.kind != MIH_PART_SEGMENT)
+			continue;
+		part->segment = mih_cache_open(scan->index, scan->meta.identity, &part->part);
+		if (part->segment->root.layout.nbits != scan->meta.nbits)
+			mih_corrupt(scan->index, part->part.head,
+						"segment holds codes of another length");
+	}
+	scan->queue.allocated = 2 * MIH_FIRST_KEEP;
+	scan->queue.items = palloc(sizeof(MihKey) * scan->queue.allocated);
+	scan->queue.ready = palloc(sizeof(MihKey) * scan->queue.allocated);
+	scan->mask = palloc(sizeof(uint64) * (BLCKSZ / 64 + 1));
+	scan->tids = palloc(sizeof(ItemPointerData) * MihMaxTidsPerPage);
+	scan->pinned = true;
+	MemoryContextSwitchTo(old);
 }
 
-/* Open segments, put the query into their order of bits, and pick the streams. */
+/* Put the query into the order of bits of each part, and say how it is read. */
 static void
 prepare_parts(MihScan *scan)
 {
@@ -212,16 +253,10 @@ prepare_parts(MihScan *scan)
 	{
 		MihScanPart *part = &scan->parts[p];
 
-		if (part->stream < 0)
-			continue;
-		if (part->part.kind == MIH_PART_SEGMENT)
-		{
-			part->segment = mih_cache_open(scan->index, scan->meta.identity, &part->part);
-			if (part->segment->root.layout.nbits != scan->meta.nbits)
-				mih_corrupt(scan->index, part->part.head,
-							"segment holds codes of another length");
-		}
-		if (scan->nbits == 0)
+		part->wanted = part->nulls ? scan->want_nulls : scan->want_codes;
+		part->walk = false;
+		part->references = NULL;
+		if (part->nulls || !part->wanted || scan->nbits == 0)
 			continue;
 		check_length(scan, scan->nbits);
 		part->codes = palloc((scan->nfilters + 1) * nbytes);
@@ -238,29 +273,10 @@ prepare_parts(MihScan *scan)
 				memcpy(stored, code, nbytes);
 		}
 		/* For an ordered scan a small single table is not worth a walk. */
-		if (part->segment && (part->segment->root.ntables > 1 || !scan->ordered ||
+		part->walk =
+			part->segment && (part->segment->root.ntables > 1 || !scan->ordered ||
 							  part->segment->root.order == MIH_BY_REFERENCES ||
-							  part->part.npages > MIH_DEFAULT_PENDING_PAGES))
-			part->stream = MIH_STREAM_WALK;
-	}
-}
-
-static void
-start_streams(MihScan *scan)
-{
-	for (int s = 0; s < 2; s++)
-	{
-		MihStream *stream = &scan->streams[s];
-		bool any = false;
-
-		memset(stream, 0, sizeof(MihStream));
-		stream->radius = -1;
-		stream->linear = s == MIH_STREAM_LINEAR;
-		stream->queue.allocated = 256;
-		stream->queue.items = palloc(sizeof(MihKey) * stream->queue.allocated);
-		for (int p = 0; p < scan->nparts; p++)
-			any |= scan->parts[p].stream == s;
-		stream->finished = !any || scan->nbits == 0;
+							  part->part.npages > MIH_DEFAULT_PENDING_PAGES);
 	}
 }
 
@@ -285,11 +301,12 @@ start(IndexScanDesc desc)
 							   RelationGetRelationName(scan->index))));
 	pgstat_count_index_scan(scan->index);
 	compat_count_search(desc);
-	pin_parts(scan);
+	if (!scan->pinned)
+		pin_parts(scan);
+	memset(&scan->stats, 0, sizeof(MihScanStats));
+	scan->started = true;
 	prepare_parts(scan);
-	start_streams(scan);
-	scan->mask = palloc(sizeof(uint64) * (BLCKSZ / 64 + 1));
-	scan->tids = palloc(sizeof(ItemPointerData) * MihMaxTidsPerPage);
+	mih_stream_begin(scan);
 	scan->ntids = scan->next_tid = 0;
 	scan->dump_part = 0;
 	scan->in_part = false;
@@ -308,7 +325,7 @@ next_tids(MihScan *scan)
 		MihScanPart *part = &scan->parts[scan->dump_part];
 		Buffer buf = InvalidBuffer;
 
-		if (scan->nbits == 0 || part->stream < 0)
+		if (part->wanted && (scan->nbits == 0 || part->nulls))
 		{
 			if (!scan->in_part)
 				mih_cursor_begin(&scan->cursor, scan->index, &part->part, part->segment,
@@ -324,7 +341,7 @@ next_tids(MihScan *scan)
 		}
 		{
 			MihEntries entries;
-			int nbytes = part->stream < 0 ? 0 : hamming_bytes(scan->meta.nbits);
+			int nbytes = part->nulls ? 0 : hamming_bytes(scan->meta.nbits);
 
 			mih_page_entries(scan->index, buf, nbytes, &entries);
 			for (int i = 0; i < entries.ntids; i++)
@@ -385,7 +402,7 @@ mihgettuple(IndexScanDesc desc, ScanDirection dir)
 	else if (scan->next_tid < scan->ntids || next_tids(scan))
 	{
 		desc->xs_heaptid = scan->tids[scan->next_tid++];
-		report_distances(desc, scan->parts[scan->dump_part].stream >= 0, 0);
+		report_distances(desc, !scan->parts[scan->dump_part].nulls, 0);
 		found = true;
 	}
 	MemoryContextSwitchTo(old);
@@ -405,13 +422,13 @@ mihgetbitmap(IndexScanDesc desc, TIDBitmap *tbm)
 	old = MemoryContextSwitchTo(scan->context);
 	if (scan->nbits > 0)
 	{
-		uint64 pass = mih_pass_pages(scan, MIH_STREAM_WALK);
-
-		mih_pass(scan, MIH_STREAM_LINEAR, &sink);
-		if (mih_plan_walk(scan, scan->max_distance, pass) <= pass)
-			mih_walk(scan, &sink);
+		mih_walk_begin(scan);
+		mih_read_lists(scan, &sink);
+		if (mih_walk_mark(scan, scan->max_distance, scan->pass_pages, PG_UINT64_MAX))
+			mih_walk_visit(scan, scan->max_distance, &sink);
 		else
-			mih_pass(scan, MIH_STREAM_WALK, &sink);
+			mih_pass(scan, &sink);
+		scan->radius = scan->max_distance;
 	}
 	while (next_tids(scan))
 	{

@@ -21,35 +21,47 @@ typedef uint64 MihKey;
 #define MihKeyLast(distance) (((uint64) (distance) << 48) | UINT64CONST(0xffffffffffff))
 
 /*
- * The smallest keys above a bound: holds up to 2 * keep, and when full drops
- * all but the keep smallest.
+ * Results that were found and not handed out.  The queue keeps the smallest keys
+ * above a bound, unsorted; an entry that was met in several tables is in it
+ * several times.  It holds up to 2 * keep keys, and when full drops all but the
+ * keep smallest.  Those that are known to be complete move to ready.
  */
 typedef struct MihQueue
 {
 	MihKey *items;
-	int64 allocated;
+	MihKey *ready;	 /* sorted and distinct, to be handed out */
+	int64 allocated; /* of items and of ready */
 	int64 n;
+	int64 nready;
+	int64 next; /* of ready, to be handed out */
 	int64 keep;
-	MihKey above;	/* only keys greater than this */
+	MihKey above;	/* only keys greater than this: the others were handed out */
 	MihKey upto;	/* only keys not greater than this; falls as keys are dropped */
 	bool truncated; /* keys were dropped: complete only up to upto */
 } MihQueue;
 
-/* What a stream reads: a sequence of results in order, filled in steps. */
-typedef struct MihStream
+/* Pages of one table that a step of the walk visits: pages[from .. to - 1]. */
+typedef struct MihVisit
 {
-	MihQueue queue;
-	int64 next;	   /* first item of queue not handed out */
-	MihKey done;   /* all results up to here were found */
-	int radius;	   /* walk: distance up to which it went, -1 at first */
-	uint64 pages;  /* walk: pages of the last step */
-	uint64 walked; /* walk: pages of all steps */
-	bool linear;   /* reads every page of its parts */
-	bool finished; /* nothing is left beyond queue */
-} MihStream;
+	int part;
+	int table;
+	uint64 from;
+	uint64 to;
+} MihVisit;
 
-#define MIH_STREAM_LINEAR 0 /* lists and small segments: always read whole */
-#define MIH_STREAM_WALK 1	/* segments: by levels, whole when that is cheaper */
+/* What a scan did, for mih_last_scan(). */
+typedef struct MihScanStats
+{
+	Oid index;
+	uint64 steps;	   /* of the walk */
+	int radius;		   /* up to which everything is known */
+	uint64 list_pages; /* of lists and small segments, read whole */
+	uint64 walk_pages; /* visited by the walk */
+	uint64 pass_pages; /* read by passes */
+	uint64 passes;	   /* over what the walk had left, or over everything */
+	uint64 candidates; /* entries near enough to be queued when they were met */
+	uint64 results;	   /* handed to the executor */
+} MihScanStats;
 
 /* A part as the scan sees it. */
 typedef struct MihScanPart
@@ -57,11 +69,13 @@ typedef struct MihScanPart
 	MihPart part;
 	Buffer head;		 /* pinned while the scan may read the part */
 	MihSegment *segment; /* NULL: a list */
-	int stream;			 /* MIH_STREAM_x; lists of NULLs: -1 */
+	bool nulls;			 /* a list of NULLs */
+	bool wanted;		 /* by the present query */
+	bool walk;			 /* pages are visited by radius; else it is read whole */
 	uint8 *codes;		 /* query and centres of further balls, in stored order */
-	uint64 *visit[MIH_MAX_CHUNKS]; /* walk: bit per page of the table */
-	MihReferenceWalk *references;  /* walk: of a segment by references, else NULL */
-	int budget[MIH_MAX_CHUNKS];	   /* walk: mismatches by chunk, -1: none */
+	uint64 *visited[MIH_MAX_CHUNKS]; /* walk: bit per page of the table */
+	MihReferenceWalk *references;	 /* walk: of a segment by references, else NULL */
+	int budget[MIH_MAX_CHUNKS];		 /* walk: mismatches that visited allows, -1: none */
 } MihScanPart;
 
 /* Receives what a pass over pages finds. */
@@ -78,11 +92,13 @@ typedef struct MihScan
 {
 	Relation index;
 	BufferAccessStrategy strategy;
-	MemoryContext context; /* of one scan; reset by a rescan */
+	MemoryContext context; /* of one query; reset by a rescan */
+	MemoryContext lasting; /* parts and scratch, which rescans use again */
 	MihMeta meta;
-	bool started; /* parts are pinned */
+	bool started; /* the query was read */
 
-	int nparts;
+	int nparts; /* pinned, 0: not yet */
+	bool pinned;
 	MihScanPart *parts;
 
 	bool want_codes; /* entries with a code are wanted */
@@ -95,7 +111,22 @@ typedef struct MihScan
 	int nfilters;			/* further balls */
 	const HashBall **balls; /* nfilters of them */
 
-	MihStream streams[2];
+	MihQueue queue;
+	int radius;			  /* all entries within it were seen, -1 at first */
+	bool begun;			  /* the lists were read */
+	bool bounded;		  /* the walk to max_distance is no dearer than a pass */
+	bool seen_all;		  /* every entry was seen */
+	uint64 pass_pages;	  /* of the first tables of the segments that are walked */
+	uint64 first_pages;	  /* of these, visited */
+	uint64 further_pages; /* visited in their further tables */
+
+	uint32 *pages; /* of a step */
+	uint64 npages;
+	uint64 allocated_pages;
+	MihVisit *visits;
+	int nvisits;
+	int allocated_visits;
+
 	int dump_part; /* next part to read without order */
 	MihCursor cursor;
 	bool in_part;
@@ -104,24 +135,30 @@ typedef struct MihScan
 	int next_tid;
 
 	uint64 *mask; /* scratch: one bit per code of a page */
+	MihScanStats stats;
 } MihScan;
 
 /* mihqueue.c */
-extern void mih_queue_reset(MihQueue *queue, int64 keep, MihKey above, MihKey upto);
+extern void mih_queue_begin(MihQueue *queue, int64 keep, MihKey above, MihKey upto);
 extern void mih_queue_add(MihQueue *queue, MihKey key);
-extern void mih_queue_sort(MihQueue *queue);
+extern void mih_queue_take(MihQueue *queue, MihKey bound);
 
 /* mihprobe.c */
-extern void mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, int table,
-						   MihSink *sink);
-extern void mih_pass(MihScan *scan, int stream, MihSink *sink);
+extern void mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink);
+extern void mih_read_lists(MihScan *scan, MihSink *sink);
+extern void mih_pass(MihScan *scan, MihSink *sink);
 
 /* mihwalk.c */
-extern uint64 mih_pass_pages(MihScan *scan, int stream);
-extern uint64 mih_plan_walk(MihScan *scan, int radius, uint64 limit);
-extern void mih_walk(MihScan *scan, MihSink *sink);
+extern void mih_walk_begin(MihScan *scan);
+extern bool mih_walk_mark(MihScan *scan, int radius, uint64 most, uint64 most_further);
+extern void mih_walk_unmark(MihScan *scan);
+extern void mih_walk_visit(MihScan *scan, int radius, MihSink *sink);
 
 /* mihstream.c */
+extern void mih_stream_begin(MihScan *scan);
 extern bool mih_stream_next(MihScan *scan, MihKey *key);
+
+/* mihscan.c */
+extern MihScanStats mih_last_scan;
 
 #endif

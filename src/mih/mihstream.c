@@ -2,153 +2,160 @@
  * mihstream.c
  *	  Results in order of distance and TID, found step by step.
  *
- * Two streams are merged: the lists and small segments, read whole at every
- * refill, and the other segments, walked to growing radii until reading them
- * whole is cheaper.  A refill finds the smallest keys beyond those handed out,
- * first few and then ever more of them, up to what work_mem holds.
+ * Lists and small segments are read whole at first.  The other segments are
+ * walked to growing radii, each page visited once, until one more step would
+ * make the walk dearer than it is worth; then a pass reads the pages of the
+ * first tables that the walk has left.  After a step to radius r everything
+ * within r is known and can be handed out.
  */
 #include "mih/mihscan.h"
 
 #include "miscadmin.h"
 
-#define FIRST_PAGES 8  /* pages that the first step of a walk may touch */
-#define WALK_SHARE 0.3 /* of a pass, what steps that end in a pass may cost in all */
-
 /*
- * How many results the next refill should keep: few at first, so that the bound
- * falls fast, and more once a refill had more than that to give.
+ * Pages of further tables that a walk may visit, as a share of a pass: those of
+ * the first tables are not read again by the pass that may follow, so this is
+ * all that a walk can waste.
  */
+#define WALK_WASTE 0.3
+
+/* Rows that a scan of unknown LIMIT is expected to be asked for. */
+#define USUAL_ROWS 10
+
+/* Keys that two arrays of twice that many may hold in work_mem. */
 static int64
-next_keep(const MihStream *stream)
+most_kept(void)
 {
-	int64 most =
-		Max(MIH_FIRST_KEEP, (int64) work_mem * 1024 / (2 * (int64) sizeof(MihKey)));
+	int64 most = (int64) work_mem * 1024 / (4 * (int64) sizeof(MihKey));
 
-	if (stream->queue.keep == 0)
-		return MIH_FIRST_KEEP;
-	return stream->queue.truncated ? Min(stream->queue.keep * MIH_KEEP_GROWTH, most)
-								   : stream->queue.keep;
+	return Max(MIH_FIRST_KEEP, Min(most, PG_INT32_MAX));
+}
+
+static MihSink
+queue_sink(MihScan *scan)
+{
+	return (MihSink){.queue = &scan->queue, .max_distance = scan->max_distance};
 }
 
 /*
- * Choose the radius of the next step: the greatest that touches at most twice
- * the pages of the last one, and at least one more.  Returns -1 if it is time to
- * read all pages once: nobody knows how far an ordered scan will be read, so its
- * steps may waste only a share of what that pass costs, while a radius that
- * bounds the scan is worth up to a whole pass.
+ * Whether to walk.  A scan that must find everything within a radius may walk as
+ * long as that is no dearer than a pass.  Where the end is not known, a walk is
+ * begun only if the usual number of rows is within its reach.
  */
-static int
-plan_step(MihScan *scan, MihStream *stream)
+static bool
+walk_is_worth_it(MihScan *scan)
 {
-	uint64 pass = mih_pass_pages(scan, MIH_STREAM_WALK);
-	uint64 share = scan->max_distance < scan->nbits ? pass : (uint64) (pass * WALK_SHARE);
-	uint64 left = share > stream->walked ? share - stream->walked : 0;
-	uint64 most = Max(FIRST_PAGES, 2 * stream->pages);
-	int radius = stream->radius + 1;
-	uint64 pages;
+	double entries = 0;
+	int usual;
 
-	/* Without an order nothing is won by small steps. */
-	if (!scan->ordered)
-		radius = scan->max_distance;
-	pages = mih_plan_walk(scan, radius, left);
-	if (pages > left)
-		return -1;
-	most = Min(most, left);
-	while (radius < scan->max_distance)
-	{
-		uint64 more = mih_plan_walk(scan, radius + 1, most);
-
-		if (more > most)
-		{
-			mih_plan_walk(scan, radius, left);
-			break;
-		}
-		pages = more;
-		radius++;
-	}
-	stream->pages = pages;
-	stream->walked += pages;
-	return radius;
+	scan->bounded =
+		(!scan->ordered || scan->max_distance < scan->nbits) &&
+		mih_walk_mark(scan, scan->max_distance, scan->pass_pages, PG_UINT64_MAX);
+	mih_walk_unmark(scan);
+	if (scan->bounded || !scan->ordered)
+		return scan->bounded;
+	for (int p = 0; p < scan->nparts; p++)
+		entries += scan->parts[p].part.nentries;
+	usual = mih_expected_radius(&scan->meta, entries, USUAL_ROWS);
+	if (!mih_walk_mark(scan, Min(usual, scan->max_distance), PG_UINT64_MAX,
+					   scan->pass_pages * WALK_WASTE))
+		return false;
+	mih_walk_unmark(scan);
+	return true;
 }
 
-/* One step of a stream; its queue then holds the results it found, sorted. */
-static void
-refill(MihScan *scan, int which)
+/* Prepare to hand out results: the query was read and the parts are open. */
+void
+mih_stream_begin(MihScan *scan)
 {
-	MihStream *stream = &scan->streams[which];
-	MihKey last = MihKeyLast(scan->max_distance);
-	MihSink sink = {.queue = &stream->queue, .max_distance = scan->max_distance};
-	int radius = scan->max_distance;
+	int64 keep = scan->ordered ? MIH_FIRST_KEEP : most_kept();
 
-	if (!stream->linear)
+	mih_queue_begin(&scan->queue, keep, 0, MihKeyLast(scan->max_distance));
+	scan->radius = -1;
+	scan->begun = scan->seen_all = false;
+}
+
+/* Read every page not visited by the walk; everything is seen then. */
+static void
+finish_by_pass(MihScan *scan)
+{
+	MihSink sink = queue_sink(scan);
+
+	mih_pass(scan, &sink);
+	scan->radius = scan->max_distance;
+	scan->seen_all = true;
+}
+
+/* The first look: what is read whole in any case, and a plan for the rest. */
+static void
+begin_search(MihScan *scan)
+{
+	MihSink sink = queue_sink(scan);
+
+	scan->begun = true;
+	mih_walk_begin(scan);
+	mih_read_lists(scan, &sink);
+	if (scan->pass_pages == 0 || !walk_is_worth_it(scan))
+		finish_by_pass(scan);
+}
+
+/* One step of the walk, or the pass that ends it. */
+static void
+step(MihScan *scan)
+{
+	MihSink sink = queue_sink(scan);
+	int radius = scan->ordered ? scan->radius + 1 : scan->max_distance;
+	uint64 most = scan->bounded ? PG_UINT64_MAX : scan->pass_pages * WALK_WASTE;
+
+	if (!mih_walk_mark(scan, radius, PG_UINT64_MAX, most))
 	{
-		radius = plan_step(scan, stream);
-		if (radius < 0)
-		{
-			stream->linear = true;
-			radius = scan->max_distance;
-		}
+		finish_by_pass(scan);
+		return;
 	}
-	mih_queue_reset(&stream->queue, next_keep(stream), stream->done,
-					stream->linear ? last : MihKeyLast(radius));
-	stream->next = 0;
-	if (stream->linear)
-		mih_pass(scan, which, &sink);
-	else
-	{
-		sink.max_distance = radius;
-		mih_walk(scan, &sink);
-	}
-	mih_queue_sort(&stream->queue);
-	if (stream->queue.truncated)
-	{
-		/* So many results at this distance: a pass is the way through them. */
-		stream->done = stream->queue.upto;
-		stream->linear = true;
-	}
-	else
-	{
-		stream->done = MihKeyLast(radius);
-		stream->radius = radius;
-		stream->finished = radius >= scan->max_distance;
-	}
+	mih_walk_visit(scan, radius, &sink);
+	scan->stats.steps++;
+	scan->radius = scan->first_pages == scan->pass_pages ? scan->max_distance : radius;
+	scan->seen_all = scan->radius >= scan->max_distance;
+}
+
+/*
+ * All that the queue held is handed out and there was more: look for the rest
+ * with a larger queue.
+ */
+static void
+look_again(MihScan *scan)
+{
+	MihSink sink = queue_sink(scan);
+	int64 keep = Min(scan->queue.keep * MIH_KEEP_GROWTH, most_kept());
+
+	mih_queue_begin(&scan->queue, keep, scan->queue.upto, MihKeyLast(scan->max_distance));
+	mih_walk_begin(scan);
+	mih_read_lists(scan, &sink);
+	finish_by_pass(scan);
 }
 
 /* The next result in order; false when there is none. */
 bool
 mih_stream_next(MihScan *scan, MihKey *key)
 {
-	for (;;)
+	MihQueue *queue = &scan->queue;
+
+	if (scan->nbits == 0)
+		return false;
+	while (queue->next == queue->nready)
 	{
-		MihStream *best = NULL;
-		int behind = -1;
-
-		for (int s = 0; s < 2; s++)
-		{
-			MihStream *stream = &scan->streams[s];
-
-			if (stream->next < stream->queue.n &&
-				(best == NULL ||
-				 stream->queue.items[stream->next] < best->queue.items[best->next]))
-				best = stream;
-		}
-		/* A stream with nothing at hand may yet come before the best. */
-		for (int s = 0; s < 2; s++)
-		{
-			MihStream *stream = &scan->streams[s];
-
-			if (stream->next == stream->queue.n && !stream->finished &&
-				(best == NULL || stream->done < best->queue.items[best->next]))
-				behind = s;
-		}
-		if (behind >= 0)
-		{
-			refill(scan, behind);
-			continue;
-		}
-		if (best == NULL)
+		if (!scan->begun)
+			begin_search(scan);
+		else if (queue->truncated && queue->above == queue->upto)
+			look_again(scan);
+		else if (scan->seen_all)
 			return false;
-		*key = best->queue.items[best->next++];
-		return true;
+		else
+			step(scan);
+		if (scan->radius >= 0)
+			mih_queue_take(queue, Min(MihKeyLast(scan->radius), queue->upto));
 	}
+	*key = queue->ready[queue->next++];
+	scan->stats.results++;
+	return true;
 }

@@ -6,34 +6,36 @@
  * For radius r, chunk j of m gets the budget floor((r - j) / m) (none if
  * r < j).  The budgets plus one add up to r + 1, so a code that exceeds the
  * budget in every chunk differs in at least r + 1 bits: whatever lies within r
- * is met in some table.  README.md has the proof.
+ * is met in some table.  README.md has the proof.  As the radius grows by one,
+ * one budget does; pages seen for a smaller radius are not visited again.
  */
 #include "mih/mihscan.h"
 
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 
 typedef struct Walk
 {
+	MihScan *scan;
 	const MihDirEntry *dir;
-	uint64 *visit;
-	uint32 query;  /* key of the query */
-	int bits;	   /* of a key */
-	uint64 npages; /* marked */
-	uint64 limit;  /* stop once more are marked */
+	uint64 *visited;
+	uint32 query; /* key of the query */
+	uint64 most;  /* give up once the scan has so many pages marked */
 } Walk;
 
+/* Add the pages among lo .. hi that were not visited to those of this step. */
 static void
 mark(Walk *walk, int64 lo, int64 hi)
 {
+	MihScan *scan = walk->scan;
+
 	for (int64 p = lo; p <= hi; p++)
 	{
 		uint64 bit = UINT64CONST(1) << (p % 64);
 
-		if (!(walk->visit[p / 64] & bit))
+		if (!(walk->visited[p / 64] & bit))
 		{
-			walk->visit[p / 64] |= bit;
-			walk->npages++;
+			walk->visited[p / 64] |= bit;
+			scan->pages[scan->npages++] = p;
 		}
 	}
 }
@@ -81,7 +83,7 @@ descend(Walk *walk, uint64 base, int depth, int budget, int64 lo, int64 hi)
 	uint64 half;
 	int bit;
 
-	if (lo > hi || walk->npages > walk->limit)
+	if (lo > hi || walk->scan->npages > walk->most)
 		return;
 	if (lo == hi || budget >= depth)
 	{
@@ -98,130 +100,184 @@ descend(Walk *walk, uint64 base, int depth, int budget, int64 lo, int64 hi)
 				first_reaching(walk->dir, lo, hi, half), hi);
 }
 
-/* Pages that a pass over the stream would read. */
-uint64
-mih_pass_pages(MihScan *scan, int stream)
+/*
+ * Forget what was visited, and count the pages of a pass over the segments that
+ * are walked.
+ */
+void
+mih_walk_begin(MihScan *scan)
 {
-	uint64 n = 0;
-
+	scan->pass_pages = scan->first_pages = scan->further_pages = 0;
+	scan->npages = 0;
+	scan->nvisits = 0;
 	for (int p = 0; p < scan->nparts; p++)
-		if (scan->parts[p].stream == stream)
-			n += scan->parts[p].part.npages;
-	return n;
+	{
+		MihScanPart *part = &scan->parts[p];
+
+		if (!part->walk)
+			continue;
+		scan->pass_pages += part->segment->root.npages[0];
+		for (int j = 0; j < part->segment->root.ntables; j++)
+		{
+			Size size = sizeof(uint64) * (part->segment->root.npages[j] / 64 + 1);
+
+			if (!part->visited[j])
+				part->visited[j] = MemoryContextAllocHuge(scan->lasting, size);
+			memset(part->visited[j], 0, size);
+			part->budget[j] = -1;
+		}
+	}
 }
 
-static uint64
-plan_table(MihScan *scan, MihScanPart *part, int j, uint64 limit)
+/* Mismatches that chunk j may have within radius, -1: the table is not needed. */
+static int
+budget_of(const MihScanPart *part, int j, int radius)
 {
+	return radius < j ? -1 : (radius - j) / part->segment->root.ntables;
+}
+
+/* Room for so many pages in the list of a step. */
+static void
+make_room(MihScan *scan, uint64 npages)
+{
+	if (npages <= scan->allocated_pages)
+		return;
+	scan->allocated_pages = npages;
+	scan->pages = scan->pages
+					  ? repalloc_huge(scan->pages, npages * sizeof(uint32))
+					  : MemoryContextAllocHuge(scan->lasting, npages * sizeof(uint32));
+}
+
+/* Pages of one table that come within reach as the radius grows to this. */
+static void
+mark_table(MihScan *scan, int p, int j, int radius, uint64 most)
+{
+	MihScanPart *part = &scan->parts[p];
 	MihSegment *segment = part->segment;
+	const MihLayout *layout = &segment->root.layout;
+	int budget = budget_of(part, j, radius);
 	uint32 npages = segment->root.npages[j];
-	Size size = sizeof(uint64) * (npages / 64 + 1);
+	uint64 from = scan->npages;
+	MihVisit *visit;
 	Walk walk;
 
-	if (!part->visit[j])
-		part->visit[j] = MemoryContextAllocHuge(scan->context, size);
-	memset(part->visit[j], 0, size);
-	if (part->budget[j] < 0 || npages == 0)
-		return 0;
+	if (budget <= part->budget[j] || npages == 0)
+		return;
+	make_room(scan, from + npages);
+	walk.scan = scan;
 	walk.dir = mih_segment_dir(scan->index, segment, j);
 	if (segment->root.order == MIH_BY_REFERENCES)
 	{
 		if (!part->references)
 			part->references = mih_reference_walk(scan->index, segment, part->codes);
-		return mih_mark_references(part->references, walk.dir, npages, part->budget[j],
-								   part->visit[j]);
+		scan->npages += mih_mark_references(part->references, walk.dir, npages, budget,
+											part->visited[j], scan->pages + scan->npages);
 	}
-	walk.visit = part->visit[j];
-	walk.query = mih_key(&segment->root.layout, j, part->codes);
-	walk.bits = mih_key_bits(&segment->root.layout, j);
-	walk.npages = 0;
-	walk.limit = limit;
-	descend(&walk, 0, walk.bits, part->budget[j], 0, (int64) npages - 1);
-	return walk.npages;
+	else
+	{
+		walk.visited = part->visited[j];
+		walk.query = mih_key(layout, j, part->codes);
+		walk.most = most;
+		descend(&walk, 0, mih_key_bits(layout, j), budget, 0, (int64) npages - 1);
+	}
+	if (scan->npages == from)
+		return;
+	if (scan->nvisits == scan->allocated_visits)
+	{
+		Size size;
+
+		scan->allocated_visits = 2 * scan->allocated_visits + 16;
+		size = scan->allocated_visits * sizeof(MihVisit);
+		scan->visits = scan->visits ? repalloc(scan->visits, size)
+									: MemoryContextAlloc(scan->lasting, size);
+	}
+	visit = &scan->visits[scan->nvisits++];
+	*visit = (MihVisit){.part = p, .table = j, .from = from, .to = scan->npages};
+}
+
+/* Take back what mih_walk_mark marked. */
+void
+mih_walk_unmark(MihScan *scan)
+{
+	for (int v = 0; v < scan->nvisits; v++)
+	{
+		const MihVisit *visit = &scan->visits[v];
+		uint64 *visited = scan->parts[visit->part].visited[visit->table];
+
+		for (uint64 i = visit->from; i < visit->to; i++)
+			visited[scan->pages[i] / 64] &= ~(UINT64CONST(1) << (scan->pages[i] % 64));
+	}
+	scan->npages = 0;
+	scan->nvisits = 0;
 }
 
 /*
- * Mark the pages to visit for all results within radius and return their
- * number; once it passes limit the marks are incomplete and of no use.
+ * Mark the pages to visit so that everything within radius is seen.  If they are
+ * more than most in all, or if the walk then has visited more than most_further
+ * pages of tables other than first ones, nothing is marked and the result is
+ * false.
  */
-uint64
-mih_plan_walk(MihScan *scan, int radius, uint64 limit)
+bool
+mih_walk_mark(MihScan *scan, int radius, uint64 most, uint64 most_further)
 {
-	uint64 n = 0;
+	uint64 further = scan->further_pages;
 
-	for (int p = 0; p < scan->nparts && n <= limit; p++)
-	{
-		MihScanPart *part = &scan->parts[p];
-		int m;
-
-		if (part->stream != MIH_STREAM_WALK)
-			continue;
-		m = part->segment->root.ntables;
-		for (int j = 0; j < m && n <= limit; j++)
+	for (int p = 0; p < scan->nparts; p++)
+		for (int j = 0; scan->parts[p].walk && j < scan->parts[p].segment->root.ntables;
+			 j++)
 		{
-			part->budget[j] = radius < j ? -1 : (radius - j) / m;
-			n += plan_table(scan, part, j, limit - n);
+			uint64 before = scan->npages;
+			uint64 room = j > 0 ? most_further - further : PG_UINT64_MAX;
+			uint64 limit = room < most - before ? before + room : most;
+
+			mark_table(scan, p, j, radius, limit);
+			if (j > 0)
+				further += scan->npages - before;
+			if (scan->npages > most || further > most_further)
+			{
+				mih_walk_unmark(scan);
+				return false;
+			}
 		}
-	}
-	return n;
+	return true;
 }
 
-/* The first marked page from number page on, or npages. */
-static uint32
-next_marked(const uint64 *visit, uint32 page, uint32 npages)
-{
-	uint64 word;
-
-	if (page >= npages)
-		return npages;
-	word = visit[page / 64] & (PG_UINT64_MAX << (page % 64));
-	while (word == 0)
-	{
-		page = (page / 64 + 1) * 64;
-		if (page >= npages)
-			return npages;
-		word = visit[page / 64];
-	}
-	return page / 64 * 64 + pg_rightmost_one_pos64(word);
-}
-
-/* Visit the pages of one table that mih_plan_walk marked. */
 static void
-walk_table(MihScan *scan, MihScanPart *part, int j, MihSink *sink)
+visit_table(MihScan *scan, const MihVisit *visit, MihSink *sink)
 {
+	MihScanPart *part = &scan->parts[visit->part];
 	MihSegment *segment = part->segment;
-	const uint64 *visit = part->visit[j];
-	uint32 npages = segment->root.npages[j];
-	uint32 next;
+	int j = visit->table;
 
-	mih_segment_dir(scan->index, segment, j);
-	for (uint32 i = next_marked(visit, 0, npages); i < npages; i = next)
+	for (uint64 i = visit->from; i < visit->to; i++)
 	{
 		Buffer buf;
 
 		CHECK_FOR_INTERRUPTS();
-		next = next_marked(visit, i + 1, npages);
-		if (next < npages)
-			mih_segment_prefetch(segment, j, next);
-		buf = mih_segment_page(scan->index, segment, j, i, BUFFER_LOCK_SHARE,
+		if (i + 1 < visit->to)
+			mih_segment_prefetch(segment, j, scan->pages[i + 1]);
+		buf = mih_segment_page(scan->index, segment, j, scan->pages[i], BUFFER_LOCK_SHARE,
 							   scan->strategy);
-		mih_probe_page(scan, part, buf, j, sink);
+		mih_probe_page(scan, part, buf, sink);
 		UnlockReleaseBuffer(buf);
 	}
+	if (j == 0)
+		scan->first_pages += visit->to - visit->from;
+	else
+		scan->further_pages += visit->to - visit->from;
+	scan->stats.walk_pages += visit->to - visit->from;
 }
 
-/* Visit the pages that mih_plan_walk marked. */
+/* Visit the pages that mih_walk_mark marked for this radius. */
 void
-mih_walk(MihScan *scan, MihSink *sink)
+mih_walk_visit(MihScan *scan, int radius, MihSink *sink)
 {
+	for (int v = 0; v < scan->nvisits; v++)
+		visit_table(scan, &scan->visits[v], sink);
+	scan->npages = 0;
+	scan->nvisits = 0;
 	for (int p = 0; p < scan->nparts; p++)
-	{
-		MihScanPart *part = &scan->parts[p];
-
-		if (part->stream != MIH_STREAM_WALK)
-			continue;
-		for (int j = 0; j < part->segment->root.ntables; j++)
-			if (part->budget[j] >= 0)
-				walk_table(scan, part, j, sink);
-	}
+		for (int j = 0; scan->parts[p].walk && j < scan->parts[p].segment->root.ntables;
+			 j++)
+			scan->parts[p].budget[j] = budget_of(&scan->parts[p], j, radius);
 }
