@@ -1,7 +1,7 @@
 # property.pl: the promise of the index, tried on random tables.  Speaks TAP.
 #
-# Each round draws a table (length of the codes, how they are distributed, how
-# many, NULLs, kind of table and index), then changes it in every way SQL has
+# Each round draws a table (type and length of the codes, how they are distributed,
+# how many, NULLs, kind of table and index), then changes it in every way SQL has
 # and after each change compares k-NN and radius queries through the index with
 # a sequential scan and sort, distance for distance; and it asks mih_check.
 #
@@ -23,6 +23,7 @@ my $seed = $ENV{DEEPHASH_SEED} || time % 1_000_000;
 my $sabotage = $ENV{DEEPHASH_PROPERTY_SABOTAGE};
 my @lengths = (8, 16, 32, 48, 64, 64, 64, 100, 128, 256, 1, 13, 65, 200, 1000, 4096);
 my @kinds = qw(uniform clustered duplicates equal mixed uniform clustered);
+my $type;    # of the codes of the table at hand
 
 my $server = new_server('property', conf => <<'CONF');
 autovacuum = off
@@ -92,6 +93,7 @@ sub draw_round
 		checks => 0);
 	@t{qw(rows bits kind large)} = (20000 + int rand 60000, pick(64, 64, 128, 32), pick(qw(uniform clustered)), 1) if $round % 12 == 0;
 	($t{rows}, $t{partial}) = ($t{rows} || 60, 0) if $sabotage;
+	$type = pick(("hashcode($t{bits})") x 3, "bit($t{bits})", 'varbit', ('bigint') x ($t{bits} == 64));
 	$t{options} = chance(0.4) ? '' : pick((' WITH (layout = references)') x 5, ' WITH (layout = packed)',
 		map { " WITH (chunks = $_)" } 1 .. ($t{bits} < 8 ? $t{bits} : 8));
 	$t{where} = $t{partial} ? ' WHERE grp < 5' : '';
@@ -101,13 +103,14 @@ sub draw_round
 	my $sql = "SET client_min_messages = error;\nSET work_mem = '" . pick('64kB', '1MB', '16MB') . "';\n"
 	  . "SET maintenance_work_mem = '" . pick('1MB', '64MB') . "';\n"
 	  . "DROP TABLE IF EXISTS t;\n"
-	  . "CREATE $t{table} t (id int, grp int, note int DEFAULT 0, code hashcode($t{bits}))"
+	  . "CREATE $t{table} t (id int, grp int, note int DEFAULT 0, code $type)"
 	  . pick('', '', ' WITH (fillfactor = 60)') . ";\n";
 	my $first = chance(0.3);    # index before the rows
 	$sql .= $t{create_index} if $first;
 	$sql .= $t{large} ? insert_many(\%t, $t{rows}) : insert(\%t, $t{rows});
 	$sql .= $t{create_index} unless $first;
-	$sql .= hide_one_row(\%t) if $sabotage;
+	# Checked at once, before a change gives the hidden row an entry.
+	$sql .= hide_one_row(\%t) . check(\%t) if $sabotage;
 	$sql .= queries(\%t) . check(\%t);
 	for (1 .. 3 + upto(3))
 	{
@@ -115,7 +118,7 @@ sub draw_round
 		$sql .= queries(\%t) . check(\%t);
 	}
 	$sql .= "DROP TABLE t;\n";
-	my $title = sprintf '%s of %d rows, %d bits, %s%s%s', lc $t{table}, $t{rows}, $t{bits}, $t{kind},
+	my $title = sprintf '%s of %d rows, %d bits in %s, %s%s%s', lc $t{table}, $t{rows}, $t{bits}, $type =~ s/\(.*//r, $t{kind},
 	  ($t{nulls} ? ', NULLs' : ''), $t{partial} ? ', partial index' : $t{options};
 	return ($title, $sql, $t{checks});
 }
@@ -161,6 +164,8 @@ sub target
 sub text_form
 {
 	my ($code) = @_;
+	return $code if $type =~ /bit/;
+	return unpack 'q>', pack 'B64', $code if $type eq 'bigint';
 	return "b'$code'" if length($code) % 4 || chance(0.1);
 	return join '', map { sprintf '%x', oct "0b$_" } $code =~ /(.{4})/g;
 }
@@ -169,7 +174,7 @@ sub quoted
 {
 	my $text = text_form($_[0]);
 	$text =~ s/'/''/g;
-	return "'$text'::hashcode";
+	return "'$text'::" . ($type =~ /hashcode/ ? 'hashcode' : $type);
 }
 
 # --------------------------------------------------------------------- changing
@@ -194,7 +199,7 @@ sub insert_many
 	$t->{next_id} += $n;
 	my $code = $t->{kind} eq 'uniform' ? "md5('$first' || i)"
 	  : "overlay(md5('$first' || i / 100) placing left(md5(i::text), 1) from 1 + i % $digits)";
-	return "INSERT INTO t (id, grp, code) SELECT i, i % 10, CASE WHEN i % 50 > 0 THEN left($code, $digits)::hashcode END
+	return "INSERT INTO t (id, grp, code) SELECT i, i % 10, CASE WHEN i % 50 > 0 THEN left($code, $digits)::hashcode::$type END
 		FROM generate_series($first, @{[ $t->{next_id} - 1 ]}) i;\n";
 }
 
@@ -309,7 +314,7 @@ sub query
 	}
 	if ($which < 0.85 || $t->{partial})
 	{
-		my $ball = chance(0.5) ? "code <@ hashball($q, $r)" : "hamming_within(code, $q, $r)";
+		my $ball = chance(0.5) ? "code <@ hashball(($q)::hashcode, $r)" : "hamming_within(code, $q, $r)";
 		return sprintf 'property.radius(%s, %s, %s, %s, %s, %s, true)', "'t'", literal($q), $r, literal($ball),
 		  literal($cond), literal(pick(qw(ordered index bitmap bitmap)));
 	}
@@ -323,7 +328,7 @@ sub query
 	}
 	if ($which < 0.97)
 	{
-		my @qs = map { literal($_) } ($q, 'NULL::hashcode', $q2, $q);
+		my @qs = map { literal($_) } ($q, "NULL::$type", $q2, $q);
 		return sprintf 'property.rescan(%s, ARRAY[%s], %s, true)', "'t'", join(', ', @qs), pick(1, 5, 100, 5000);
 	}
 	my $meanwhile = modify_in_one($t);

@@ -133,7 +133,7 @@ DECLARE
 	got_ds int[];
 BEGIN
 	t := property.truth(tab, q1, format('((code <~> %s) <= %s %s (code <~> %s) <= %s)', q1, r1, joiner, q2, r2));
-	query := format('SELECT id, coalesce(code <~> %s, 2147483647) AS d FROM %s WHERE (code <@ hashball(%s, %s) %s code <@ hashball(%s, %s))',
+	query := format('SELECT id, coalesce(code <~> %s, 2147483647) AS d FROM %s WHERE (code <@ hashball((%s)::hashcode, %s) %s code <@ hashball((%s)::hashcode, %s))',
 		q1, tab, q1, r1, joiner, q2, r2);
 	PERFORM property.through_index(way);
 	IF must AND NOT property.uses_index(query) THEN
@@ -217,7 +217,7 @@ CREATE FUNCTION property.distances(tab text, q text) RETURNS text LANGUAGE plpgs
 DECLARE
 	wrong bigint;
 BEGIN
-	EXECUTE format('SELECT count(*) FROM %s WHERE (code <~> %s) <> length(replace((code::varbit # (%s)::varbit)::text, ''0'', ''''))', tab, q, q)
+	EXECUTE format('SELECT count(*) FROM %s WHERE (code <~> %s) <> length(replace((code::hashcode::varbit # (%s)::hashcode::varbit)::text, ''0'', ''''))', tab, q, q)
 	INTO wrong;
 	RETURN CASE wrong WHEN 0 THEN 'ok' ELSE format('DIFFERS: %s distances from %s are wrong', wrong, q) END;
 END $$;
