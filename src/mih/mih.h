@@ -138,13 +138,15 @@ typedef struct MihPart
 
 /* A VACUUM has begun to delete and not ended: tables of a segment may differ. */
 #define MIH_VACUUMING 0x01
+/* Pages are being written or freed, or someone died at it: some may be of no part. */
+#define MIH_UNFINISHED 0x02
 
 typedef struct MihMeta
 {
 	uint32 magic;				/* MIH_MAGIC */
 	uint32 version;				/* MIH_VERSION */
 	uint16 nbits;				/* length of every code, 0: no code seen yet */
-	uint16 flags;				/* MIH_VACUUMING */
+	uint16 flags;				/* MIH_VACUUMING, MIH_UNFINISHED */
 	uint32 next_id;				/* id for the next part */
 	uint64 identity;			/* random, tells this file from any other */
 	uint32 hist_pairs;			/* pairs of codes in hist, 0: no sample */
@@ -478,6 +480,10 @@ extern void mih_replace_segments(Relation index, const MihMeta *meta,
 
 /* mihmerge.c */
 extern int mih_merge_segments(Relation index, MihMergeBy by);
+
+/* mihsweep.c */
+extern void mih_finished(Relation index);
+extern BlockNumber mih_sweep(Relation index, BufferAccessStrategy strategy);
 
 /* mihstats.c */
 extern Relation mih_open_index(Oid oid, LOCKMODE lockmode, bool owner, bool write);

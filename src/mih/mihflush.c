@@ -23,6 +23,8 @@
 /*
  * Seal the list of the given kind and reserve an id for what replaces it: one
  * record.  Inserters start a new list; those who remember the tail find it full.
+ * What an earlier attempt left is taken back first, lest the index grow by
+ * attempts that do not live to their end.
  */
 static uint32
 seal(Relation index, int kind, int sealed_kind)
@@ -36,6 +38,12 @@ seal(Relation index, int kind, int sealed_kind)
 	MihMeta *meta;
 	uint32 id;
 
+	if (MihPageGetMeta(BufferGetPage(buf))->flags & MIH_UNFINISHED)
+	{
+		UnlockReleaseBuffer(buf);
+		mih_sweep(index, GetAccessStrategy(BAS_BULKREAD));
+		return seal(index, kind, sealed_kind);
+	}
 	if (i >= 0)
 	{
 		const MihPart *part = &MihPageGetMeta(BufferGetPage(buf))->parts[i];
@@ -46,6 +54,7 @@ seal(Relation index, int kind, int sealed_kind)
 	xlog = GenericXLogStart(index);
 	meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
 	id = mih_take_id(index, meta);
+	meta->flags |= MIH_UNFINISHED;
 	if (i >= 0)
 	{
 		meta->parts[i].kind = sealed_kind;
@@ -60,7 +69,8 @@ seal(Relation index, int kind, int sealed_kind)
 
 /*
  * One record: parts become dead, and added (if it has entries) takes their
- * place.  histogram, if not NULL, replaces the metapage's.
+ * place, with all pages written since seal.  histogram, if not NULL, replaces the
+ * metapage's.
  */
 static void
 replace_parts(Relation index, const MihPart *parts, int nparts, const MihPart *added,
@@ -77,6 +87,7 @@ replace_parts(Relation index, const MihPart *parts, int nparts, const MihPart *a
 				meta->parts[i].kind = MIH_PART_DEAD;
 	if (added->nentries > 0)
 		*mih_add_part(meta) = *added;
+	meta->flags &= ~MIH_UNFINISHED;
 	if (histogram)
 	{
 		meta->hist_pairs = histogram->hist_pairs;
@@ -318,29 +329,31 @@ unpinned(Relation index, const MihPart *part)
 
 /*
  * Free the dead parts that no scan reads.  The part leaves the metapage before
- * its pages are freed: after a crash in between they belong to no part, and
- * VACUUM finds them.  (The other way round a half-freed part would be left,
+ * its pages are freed: after a crash in between they belong to no part, and a
+ * sweep finds them.  (The other way round a half-freed part would be left,
  * whose pages may already serve another.)
  */
 void
 mih_free_dead(Relation index)
 {
 	MihMeta meta;
+	MihMeta *changed;
+	GenericXLogState *xlog;
+	Buffer buf;
 	bool any = false;
 
 	mih_copy_meta(index, &meta);
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 	{
 		MihPart part = meta.parts[i];
-		GenericXLogState *xlog;
-		Buffer buf;
 
 		if (part.kind != MIH_PART_DEAD || !unpinned(index, &part))
 			continue;
 		buf = mih_read_meta(index, BUFFER_LOCK_EXCLUSIVE);
 		xlog = GenericXLogStart(index);
-		memset(&MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0))->parts[i], 0,
-			   sizeof(MihPart));
+		changed = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
+		memset(&changed->parts[i], 0, sizeof(MihPart));
+		changed->flags |= MIH_UNFINISHED;
 		GenericXLogFinish(xlog);
 		UnlockReleaseBuffer(buf);
 		if (part.ntables > 0)
@@ -349,6 +362,10 @@ mih_free_dead(Relation index)
 			free_chain(index, part.id, MIH_PAGE_LIST, part.head);
 		any = true;
 	}
-	if (any)
-		IndexFreeSpaceMapVacuum(index);
+	if (!any)
+		return;
+	IndexFreeSpaceMapVacuum(index);
+	/* What others left unfinished before is not done by this. */
+	if ((meta.flags & MIH_UNFINISHED) == 0)
+		mih_finished(index);
 }

@@ -6,7 +6,6 @@
 
 #include "commands/vacuum.h"
 #include "miscadmin.h"
-#include "storage/indexfsm.h"
 #include "utils/memutils.h"
 
 /* A set of TIDs: open addressing over 64-bit numbers, 0 meaning empty. */
@@ -375,65 +374,6 @@ mihbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	return stats;
 }
 
-/* Whether a page stamped with this id belongs to the index. */
-static bool
-id_in_use(const MihMeta *meta, uint32 id)
-{
-	/* Ids from next_id on were given after the copy was taken. */
-	if (id >= meta->next_id)
-		return true;
-	for (int i = 0; i < MIH_MAX_PARTS; i++)
-		if (meta->parts[i].kind != MIH_PART_UNUSED && meta->parts[i].id == id)
-			return true;
-	return false;
-}
-
-/*
- * Tell the free-space map of every free page, and free the pages that a crash
- * or an error left without an owner.  The maintenance lock keeps others from
- * writing new parts; inserters link their pages before they unlock them.
- */
-static void
-sweep_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
-{
-	Relation index = info->index;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	MihMeta meta;
-
-	mih_copy_meta(index, &meta);
-	stats->pages_free = 0;
-	for (BlockNumber block = MIH_META_BLKNO + 1; block < nblocks; block++)
-	{
-		Buffer buf =
-			ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, info->strategy);
-		bool free;
-		uint32 orphan = 0;
-
-		compat_vacuum_delay_point();
-		LockBuffer(buf, BUFFER_LOCK_SHARE);
-		free = PageIsNew(BufferGetPage(buf));
-		if (!free)
-		{
-			MihPageTail *tail;
-
-			mih_check_page(index, buf);
-			tail = MihTail(BufferGetPage(buf));
-			free = tail->kind == MIH_PAGE_FREE;
-			if (!free && !id_in_use(&meta, tail->part))
-				orphan = tail->part;
-		}
-		UnlockReleaseBuffer(buf);
-		if (orphan)
-			mih_free_page(index, block, orphan);
-		else if (free)
-			RecordFreeIndexPage(index, block);
-		if (orphan || free)
-			stats->pages_free++;
-	}
-	stats->num_pages = nblocks;
-	IndexFreeSpaceMapVacuum(index);
-}
-
 /*
  * An index that holds no codes any more forgets the length that its first code
  * gave it, unless the column declares one.
@@ -491,7 +431,8 @@ mihvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = estimate_entries(info->index);
 		stats->estimated_count = true;
 	}
-	sweep_pages(info, stats);
+	stats->pages_free = mih_sweep(info->index, info->strategy);
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	mih_unlock_maintenance(info->index);
 	return stats;
 }
