@@ -89,8 +89,10 @@ estimate_from_sample(const AttStatsSlot *sample, int nbits, const uint8 *centre,
 	mean = sum / usable;
 	model = normal_tail(mean, squares / usable - mean * mean, radius);
 	model = Max(model, binomial_tail(nbits, radius));
+	/* More than one hit more would have shown; it also makes the blend rise with r. */
+	model = Min(model, (hits + 1.0) / (usable + 1));
 	if (hits == 0)
-		return Min(model, 1.0 / (usable + 1));
+		return model;
 	trust = (double) hits / (hits + SAMPLE_TARGET);
 	return trust * hits / usable + (1 - trust) * model;
 }
