@@ -11,6 +11,7 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/indexfsm.h"
+#include "utils/memutils.h"
 
 /* Whether a page stamped with this id belongs to the index. */
 static bool
@@ -38,26 +39,63 @@ mih_finished(Relation index)
 }
 
 /*
- * Read every page: tell the free-space map of the free ones, and free those that
- * a crash or an error left without an owner.  Returns how many are free.  The
- * maintenance lock keeps others from writing new parts; inserters link their
- * pages before they unlock them.
+ * Which blocks are known without a look to be in use: the entry pages that the
+ * directories of segments name, which are nearly all there are.
+ */
+static uint8 *
+blocks_in_use(Relation index, const MihMeta *meta, BlockNumber nblocks)
+{
+	uint8 *used = MemoryContextAllocExtended(CurrentMemoryContext, nblocks / 8 + 1,
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	for (int i = 0; i < MIH_MAX_PARTS; i++)
+	{
+		MihSegment *segment;
+
+		if (meta->parts[i].kind != MIH_PART_SEGMENT)
+			continue;
+		segment = mih_segment_open(index, &meta->parts[i]);
+		for (int j = 0; j < segment->root.ntables; j++)
+		{
+			const MihDirEntry *dir = mih_segment_dir(index, segment, j);
+
+			for (uint32 k = 0; k < segment->root.npages[j]; k++)
+				if (dir[k].block < nblocks)
+					used[dir[k].block / 8] |= 1 << dir[k].block % 8;
+		}
+	}
+	return used;
+}
+
+/*
+ * Read the pages that may be of no part: tell the free-space map of the free ones, and
+ * free those that a crash or an error left without an owner.  Returns how many are free.
+ * The maintenance lock keeps others from writing new parts; inserters link their pages
+ * before they unlock them.
  */
 BlockNumber
 mih_sweep(Relation index, BufferAccessStrategy strategy)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 	BlockNumber nfree = 0;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih sweep", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	MihMeta meta;
+	uint8 *used;
 
 	mih_copy_meta(index, &meta);
+	used = blocks_in_use(index, &meta, nblocks);
 	for (BlockNumber block = MIH_META_BLKNO + 1; block < nblocks; block++)
 	{
-		Buffer buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+		Buffer buf;
 		bool free;
 		uint32 orphan = 0;
 
+		if (used[block / 8] & 1 << block % 8)
+			continue;
 		compat_vacuum_delay_point();
+		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 		LockBuffer(buf, BUFFER_LOCK_SHARE);
 		free = PageIsNew(BufferGetPage(buf));
 		if (!free)
@@ -78,6 +116,8 @@ mih_sweep(Relation index, BufferAccessStrategy strategy)
 		if (orphan || free)
 			nfree++;
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	IndexFreeSpaceMapVacuum(index);
 	if (meta.flags & MIH_UNFINISHED)
 		mih_finished(index);

@@ -2,20 +2,15 @@
  * mihvacuum.c
  *	  VACUUM: deletes entries of dead rows, flushes, merges, frees pages.
  */
-#include "mih/mih.h"
+#include "mih/mihtidset.h"
 
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* A set of TIDs: open addressing over 64-bit numbers, 0 meaning empty. */
-typedef struct TidSet
-{
-	uint64 *slots;
-	uint64 mask; /* slots - 1 */
-	uint64 n;
-	uint64 max; /* fits the memory allowed */
-} TidSet;
+#define BATCH_TIDS (1 << 17) /* asked about together */
+#define BATCH_PAGES 4096	 /* of lists that are nearly empty */
+#define BATCH_REGIONS 4096	 /* of the heap, that a batch is ordered by */
 
 /* A page on which the first pass saw dead entries. */
 typedef struct DirtyPage
@@ -23,6 +18,18 @@ typedef struct DirtyPage
 	int part; /* slot in the metapage */
 	BlockNumber block;
 } DirtyPage;
+
+/* TIDs of neighbouring pages, on their way to the callback. */
+typedef struct Batch
+{
+	uint64 *tids;	 /* TID as a number << 16 | which page */
+	uint64 *ordered; /* the same, by region of the heap */
+	int n;
+	DirtyPage pages[BATCH_PAGES];
+	int ntids[BATCH_PAGES]; /* on the page */
+	int ndead[BATCH_PAGES];
+	int npages;
+} Batch;
 
 typedef struct Vacuum
 {
@@ -33,78 +40,15 @@ typedef struct Vacuum
 	void *callback_state;
 	MihMeta meta;
 	MihSegment *segments[MIH_MAX_PARTS];
-	TidSet dead;
+	Batch *batch;
+	MihTidSet dead;
 	DirtyPage *dirty;
 	int64 ndirty;
 	int64 maxdirty;
-	uint64 live[MIH_MAX_PARTS]; /* entries left, by slot */
-	bool marked;				/* MIH_VACUUMING is set */
+	bool thinned[MIH_MAX_PARTS]; /* has dead entries, by slot */
+	uint64 live[MIH_MAX_PARTS];	 /* entries left, by slot */
+	bool marked;				 /* MIH_VACUUMING is set */
 } Vacuum;
-
-static inline uint64
-tid_number(const ItemPointerData *tid)
-{
-	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-		   ItemPointerGetOffsetNumberNoCheck(tid);
-}
-
-static inline uint64
-tid_slot(const TidSet *set, uint64 number)
-{
-	return (number * UINT64CONST(0x9e3779b97f4a7c15) >> 20) & set->mask;
-}
-
-static void
-set_resize(TidSet *set, uint64 slots)
-{
-	uint64 *old = set->slots;
-	uint64 nold = old ? set->mask + 1 : 0;
-
-	set->slots = MemoryContextAllocExtended(CurrentMemoryContext, slots * sizeof(uint64),
-											MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	set->mask = slots - 1;
-	for (uint64 i = 0; i < nold; i++)
-		if (old[i])
-		{
-			uint64 s = tid_slot(set, old[i]);
-
-			while (set->slots[s])
-				s = (s + 1) & set->mask;
-			set->slots[s] = old[i];
-		}
-	if (old)
-		pfree(old);
-}
-
-static void
-set_add(TidSet *set, const ItemPointerData *tid)
-{
-	uint64 number = tid_number(tid);
-	uint64 s;
-
-	if ((set->n + 1) * 2 > set->mask)
-		set_resize(set, (set->mask + 1) * 2);
-	s = tid_slot(set, number);
-	while (set->slots[s] && set->slots[s] != number)
-		s = (s + 1) & set->mask;
-	set->n += set->slots[s] == 0;
-	set->slots[s] = number;
-}
-
-static bool
-set_has(const TidSet *set, const ItemPointerData *tid)
-{
-	uint64 number = tid_number(tid);
-	uint64 s = tid_slot(set, number);
-
-	while (set->slots[s])
-	{
-		if (set->slots[s] == number)
-			return true;
-		s = (s + 1) & set->mask;
-	}
-	return false;
-}
 
 static bool
 is_list(const MihPart *part)
@@ -157,60 +101,8 @@ mark_vacuuming(Vacuum *vacuum, bool on)
 }
 
 /*
- * Write the page in buf, exclusively locked, without its dead entries, if it
- * has any.  Returns how many went.
- */
-static int
-delete_from_page(Vacuum *vacuum, const MihPart *part, Buffer buf)
-{
-	int nbytes = code_bytes(vacuum, part);
-	MihPageTail before = *MihTail(BufferGetPage(buf));
-	MihEntries entries;
-	uint8 buffer[HAMMING_MAX_BYTES];
-	PGAlignedBlock image;
-	Page page = (Page) image.data;
-	MihPacker *packer;
-	int t = 0;
-	int dead = 0;
-
-	mih_page_entries(vacuum->index, buf, nbytes, &entries);
-	for (int i = 0; i < entries.ntids; i++)
-		dead += set_has(&vacuum->dead, &entries.top[-1 - i]);
-	if (dead == 0)
-		return 0;
-
-	packer = mih_packer_make(nbytes);
-	mih_init_page(page, before.kind, before.part);
-	for (int i = 0; i < (nbytes > 0 ? entries.ncodes : entries.ntids); i++)
-	{
-		const uint8 *code = mih_entry_code(&entries, i, buffer);
-		int from, to;
-
-		mih_run(vacuum->index, buf, &entries, i, &from, &to);
-		for (t = from; t < to; t++)
-		{
-			ItemPointerData tid = entries.top[-1 - t];
-
-			if (set_has(&vacuum->dead, &tid))
-				continue;
-			/* Lists stay plain, for inserters to append to. */
-			if (before.kind == MIH_PAGE_LIST)
-				mih_list_add(page, code, nbytes, &tid);
-			else
-				mih_packer_add(packer, code, &tid);
-		}
-	}
-	if (before.kind == MIH_PAGE_ENTRIES)
-		mih_packer_page(packer, page, before.kind, before.part);
-	MihTail(page)->next = before.next;
-	MihTail(page)->flags |= before.flags & MIH_FULL;
-	mih_write_image(vacuum->index, buf, image.data);
-	return dead;
-}
-
-/*
- * Delete the dead from the further tables of every segment.  Resets the current
- * memory context after each page.
+ * Delete the dead from the further tables of the segments that have some: each
+ * page is read once, in the order of the directory.
  */
 static void
 delete_from_tables(Vacuum *vacuum)
@@ -219,7 +111,7 @@ delete_from_tables(Vacuum *vacuum)
 	{
 		const MihPart *part = &vacuum->meta.parts[i];
 
-		if (part->kind != MIH_PART_SEGMENT)
+		if (part->kind != MIH_PART_SEGMENT || !vacuum->thinned[i])
 			continue;
 		for (int j = 1; j < part->ntables; j++)
 		{
@@ -230,9 +122,9 @@ delete_from_tables(Vacuum *vacuum)
 							 BUFFER_LOCK_EXCLUSIVE, vacuum->info->strategy);
 			while ((buf = mih_cursor_next(&cursor)) != InvalidBuffer)
 			{
-				delete_from_page(vacuum, part, buf);
+				mih_delete_entries(vacuum->index, buf, code_bytes(vacuum, part),
+								   &vacuum->dead);
 				UnlockReleaseBuffer(buf);
-				MemoryContextReset(CurrentMemoryContext);
 				compat_vacuum_delay_point();
 			}
 		}
@@ -247,17 +139,11 @@ delete_from_tables(Vacuum *vacuum)
 static void
 delete_dead(Vacuum *vacuum)
 {
-	MemoryContext context;
-	MemoryContext old;
-
 	if (vacuum->dead.n == 0)
 		return;
 	if (!vacuum->marked)
 		mark_vacuuming(vacuum, true);
 	vacuum->marked = true;
-	context =
-		AllocSetContextCreate(CurrentMemoryContext, "mih delete", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(context);
 	delete_from_tables(vacuum);
 	for (int64 i = 0; i < vacuum->ndirty; i++)
 	{
@@ -266,20 +152,18 @@ delete_dead(Vacuum *vacuum)
 								   is_list(part) ? MIH_PAGE_LIST : MIH_PAGE_ENTRIES,
 								   BUFFER_LOCK_EXCLUSIVE, vacuum->info->strategy);
 
-		vacuum->stats->tuples_removed += delete_from_page(vacuum, part, buf);
+		vacuum->stats->tuples_removed += mih_delete_entries(
+			vacuum->index, buf, code_bytes(vacuum, part), &vacuum->dead);
 		UnlockReleaseBuffer(buf);
-		MemoryContextReset(context);
 		compat_vacuum_delay_point();
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
 	vacuum->ndirty = 0;
-	vacuum->dead.n = 0;
-	memset(vacuum->dead.slots, 0, (vacuum->dead.mask + 1) * sizeof(uint64));
+	memset(vacuum->thinned, 0, sizeof(vacuum->thinned));
+	mih_tids_clear(&vacuum->dead);
 }
 
 static void
-remember_page(Vacuum *vacuum, int part, BlockNumber block)
+remember_page(Vacuum *vacuum, const DirtyPage *page)
 {
 	if (vacuum->ndirty == vacuum->maxdirty)
 	{
@@ -287,9 +171,84 @@ remember_page(Vacuum *vacuum, int part, BlockNumber block)
 		vacuum->dirty =
 			repalloc_huge(vacuum->dirty, vacuum->maxdirty * sizeof(DirtyPage));
 	}
-	vacuum->dirty[vacuum->ndirty].part = part;
-	vacuum->dirty[vacuum->ndirty].block = block;
-	vacuum->ndirty++;
+	vacuum->dirty[vacuum->ndirty++] = *page;
+	vacuum->thinned[page->part] = true;
+}
+
+/*
+ * Order a batch by regions of the heap: neighbouring entries of an index lie all
+ * over the heap, and whoever answers for them would miss the cache each time.
+ */
+static void
+order_batch(Batch *batch)
+{
+	int count[BATCH_REGIONS] = {0};
+	uint64 last = 0;
+	int shift = 0;
+	int at = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		last |= batch->tids[i];
+	while (last >> shift >= BATCH_REGIONS)
+		shift++;
+	for (int i = 0; i < batch->n; i++)
+		count[batch->tids[i] >> shift]++;
+	for (int r = 0; r < BATCH_REGIONS; r++)
+	{
+		int c = count[r];
+
+		count[r] = at;
+		at += c;
+	}
+	for (int i = 0; i < batch->n; i++)
+		batch->ordered[count[batch->tids[i] >> shift]++] = batch->tids[i];
+}
+
+/* Offer the TIDs of a batch to the callback and collect the dead. */
+static void
+ask_batch(Vacuum *vacuum)
+{
+	Batch *batch = vacuum->batch;
+
+	order_batch(batch);
+	for (int i = 0; i < batch->n; i++)
+	{
+		ItemPointerData tid;
+
+		mih_tid_from_number(&tid, batch->ordered[i] >> 16);
+		if (vacuum->callback(&tid, vacuum->callback_state))
+		{
+			mih_tids_add(&vacuum->dead, &tid);
+			batch->ndead[batch->ordered[i] & 0xffff]++;
+		}
+	}
+	for (int p = 0; p < batch->npages; p++)
+	{
+		int live = batch->ntids[p] - batch->ndead[p];
+
+		vacuum->live[batch->pages[p].part] += live;
+		vacuum->stats->num_index_tuples += live;
+		if (batch->ndead[p] > 0)
+			remember_page(vacuum, &batch->pages[p]);
+	}
+	batch->n = 0;
+	batch->npages = 0;
+	if (vacuum->dead.n >= vacuum->dead.max)
+		delete_dead(vacuum);
+}
+
+/* Take the TIDs of a page into the batch, which has room for them. */
+static void
+batch_page(Batch *batch, int slot, BlockNumber block, const MihEntries *entries)
+{
+	int p = batch->npages++;
+
+	batch->pages[p].part = slot;
+	batch->pages[p].block = block;
+	batch->ntids[p] = entries->ntids;
+	batch->ndead[p] = 0;
+	for (int t = 0; t < entries->ntids; t++)
+		batch->tids[batch->n++] = mih_tid_number(&entries->top[-1 - t]) << 16 | p;
 }
 
 /* Offer every TID of a part to the callback, once, and collect the dead. */
@@ -304,28 +263,14 @@ find_dead(Vacuum *vacuum, int slot)
 					 BUFFER_LOCK_SHARE, vacuum->info->strategy);
 	while ((buf = mih_cursor_next(&cursor)) != InvalidBuffer)
 	{
-		BlockNumber block = BufferGetBlockNumber(buf);
 		MihEntries entries;
-		int dead = 0;
 
 		mih_page_entries(vacuum->index, buf, code_bytes(vacuum, part), &entries);
-		for (int i = 0; i < entries.ntids; i++)
-		{
-			ItemPointerData tid = entries.top[-1 - i];
-
-			if (vacuum->callback(&tid, vacuum->callback_state))
-			{
-				set_add(&vacuum->dead, &tid);
-				dead++;
-			}
-		}
-		vacuum->live[slot] += entries.ntids - dead;
-		vacuum->stats->num_index_tuples += entries.ntids - dead;
+		batch_page(vacuum->batch, slot, BufferGetBlockNumber(buf), &entries);
 		UnlockReleaseBuffer(buf);
-		if (dead > 0)
-			remember_page(vacuum, slot, block);
-		if (vacuum->dead.n >= vacuum->dead.max)
-			delete_dead(vacuum);
+		if (vacuum->batch->npages == BATCH_PAGES ||
+			vacuum->batch->n + MihMaxTidsPerPage > BATCH_TIDS)
+			ask_batch(vacuum);
 		compat_vacuum_delay_point();
 	}
 }
@@ -351,9 +296,12 @@ mihbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	vacuum->stats = stats;
 	vacuum->callback = callback;
 	vacuum->callback_state = state;
-	/* A set is at most half full, and two generations live while it grows. */
-	vacuum->dead.max = Max(1024, (uint64) maintenance_work_mem * 1024 / 32);
-	set_resize(&vacuum->dead, 4096);
+	mih_tids_begin(&vacuum->dead, (Size) maintenance_work_mem * 1024);
+	vacuum->batch = palloc(sizeof(Batch));
+	vacuum->batch->n = 0;
+	vacuum->batch->npages = 0;
+	vacuum->batch->tids = palloc(BATCH_TIDS * sizeof(uint64));
+	vacuum->batch->ordered = palloc(BATCH_TIDS * sizeof(uint64));
 	vacuum->maxdirty = 1024;
 	vacuum->dirty = palloc(vacuum->maxdirty * sizeof(DirtyPage));
 
@@ -365,6 +313,7 @@ mihbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 		if (is_live(&vacuum->meta.parts[i]))
 			find_dead(vacuum, i);
+	ask_batch(vacuum);
 	delete_dead(vacuum);
 	if (vacuum->marked || (vacuum->meta.flags & MIH_VACUUMING))
 		mark_vacuuming(vacuum, false);
@@ -417,22 +366,32 @@ estimate_entries(Relation index)
 IndexBulkDeleteResult *
 mihvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
+	MemoryContext context;
+	MemoryContext old;
+
 	if (info->analyze_only)
 		return stats;
+	if (stats == NULL)
+	{
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->estimated_count = true;
+	}
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih vacuum", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
 	mih_lock_maintenance(info->index);
 	mih_flush_pending(info->index);
 	mih_merge_segments(info->index, MIH_BY_VACUUM);
 	mih_compact_nulls(info->index);
 	mih_free_dead(info->index);
 	forget_length(info->index);
-	if (stats == NULL)
-	{
-		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	if (stats->estimated_count)
 		stats->num_index_tuples = estimate_entries(info->index);
-		stats->estimated_count = true;
-	}
 	stats->pages_free = mih_sweep(info->index, info->strategy);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	stats->pages_deleted = stats->pages_free;
 	mih_unlock_maintenance(info->index);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	return stats;
 }
