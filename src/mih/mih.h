@@ -423,7 +423,7 @@ extern BlockNumber mih_write_references(Relation index, uint32 id,
 extern const MihReferences *mih_segment_references(Relation index, MihSegment *segment);
 extern MihReferenceWalk *mih_reference_walk(Relation index, MihSegment *segment,
 											const uint8 *query);
-extern uint64 mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir,
+extern uint64 mih_mark_references(MihReferenceWalk *walk, const MihDirEntry *dir,
 								  uint32 npages, int radius, uint64 *visited,
 								  uint32 *pages);
 

@@ -20,6 +20,7 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
 #define CELL_PAD 16		  /* distances are searched in blocks of so many */
@@ -496,6 +497,9 @@ struct MihReferenceWalk
 	int near;						  /* distance of the query to its nearest reference */
 	uint16 far[MIH_MAX_REFERENCES];	  /* to each */
 	uint16 bound[MIH_MAX_REFERENCES]; /* least radius that meets the cell */
+	int radius;						  /* that from and to are of; -1 at first */
+	uint32 from[MIH_MAX_REFERENCES];  /* of a cell met: its first page within radius */
+	uint32 to[MIH_MAX_REFERENCES];	  /* and the one after its last */
 };
 
 /* Prepare to walk a segment by references for a query in stored order. */
@@ -506,6 +510,7 @@ mih_reference_walk(Relation index, MihSegment *segment, const uint8 *query)
 	const MihReferences *refs = mih_segment_references(index, segment);
 
 	walk->refs = refs;
+	walk->radius = -1;
 	walk->near = measure_query(refs, query, walk->far);
 	for (int c = 0; c < refs->n; c++)
 		walk->bound[c] =
@@ -516,35 +521,68 @@ mih_reference_walk(Relation index, MihSegment *segment, const uint8 *query)
 }
 
 /*
+ * Find the pages of a cell with shells within radius, near those for the smaller
+ * radius of the walk where there were some.
+ */
+static void
+reach_cell(MihReferenceWalk *walk, const MihDirEntry *dir, uint32 npages, int c,
+		   int radius)
+{
+	uint32 low = make_key(c, Max(walk->far[c] - radius, walk->refs->least[c]));
+	uint32 high = make_key(c, Min(walk->near + radius, walk->refs->most[c]));
+
+	if (walk->bound[c] > walk->radius)
+		walk->from[c] = walk->to[c] = first_page(dir, npages, low);
+	while (walk->from[c] > 0 && dir[walk->from[c] - 1].last >= low)
+		walk->from[c]--;
+	while (walk->to[c] < npages && dir[walk->to[c]].first <= high)
+		walk->to[c]++;
+}
+
+/*
+ * Set bits from .. to - 1 of visited and write the numbers of those that were not
+ * set to pages; returns how many they are.
+ */
+static uint64
+mark_range(uint64 *visited, uint32 from, uint32 to, uint32 *pages)
+{
+	uint64 added = 0;
+
+	for (uint32 base = from / 64 * 64; base < to; base += 64)
+	{
+		uint64 fresh = ~visited[base / 64];
+
+		if (base < from)
+			fresh &= PG_UINT64_MAX << (from - base);
+		if (to - base < 64)
+			fresh &= (UINT64CONST(1) << (to - base)) - 1;
+		visited[base / 64] |= fresh;
+		for (; fresh != 0; fresh &= fresh - 1)
+			pages[added++] = base + pg_rightmost_one_pos64(fresh);
+	}
+	return added;
+}
+
+/*
  * Mark in visited, a bit for each of npages pages, those that can hold entries
  * within radius of the query.  Those that were not marked before are written to
  * pages, in order; returns how many they are.
  */
 uint64
-mih_mark_references(const MihReferenceWalk *walk, const MihDirEntry *dir, uint32 npages,
+mih_mark_references(MihReferenceWalk *walk, const MihDirEntry *dir, uint32 npages,
 					int radius, uint64 *visited, uint32 *pages)
 {
-	const MihReferences *refs = walk->refs;
 	uint64 added = 0;
 
-	for (int c = 0; c < refs->n; c++)
-	{
-		int low, high;
-
-		if (walk->bound[c] > radius)
-			continue;
-		low = Max(walk->far[c] - radius, refs->least[c]);
-		high = Min(walk->near + radius, refs->most[c]);
-		for (int64 p = first_page(dir, npages, make_key(c, low));
-			 p < npages && dir[p].first <= make_key(c, high); p++)
+	/* Pages found for a greater radius are of no use. */
+	if (radius < walk->radius)
+		walk->radius = -1;
+	for (int c = 0; c < walk->refs->n; c++)
+		if (walk->bound[c] <= radius)
 		{
-			uint64 bit = UINT64CONST(1) << (p % 64);
-
-			if (visited[p / 64] & bit)
-				continue;
-			visited[p / 64] |= bit;
-			pages[added++] = p;
+			reach_cell(walk, dir, npages, c, radius);
+			added += mark_range(visited, walk->from[c], walk->to[c], pages + added);
 		}
-	}
+	walk->radius = radius;
 	return added;
 }
