@@ -68,6 +68,16 @@
 #define MIH_FIRST_KEEP 256
 #define MIH_KEEP_GROWTH 8
 
+/*
+ * Pages of further tables that a walk may visit, as a share of a pass: those of
+ * the first tables are not read again by the pass that may follow, so this is
+ * all that a walk can waste.
+ */
+#define MIH_WALK_WASTE 0.3
+
+/* Rows that a scan of unknown LIMIT is expected to be asked for. */
+#define MIH_USUAL_ROWS 10
+
 #define MIH_DEFAULT_PENDING_PAGES 128
 #define MIH_MERGE_FACTOR 4 /* so many segments of one size class become one */
 

@@ -26,8 +26,6 @@
 #define KERNEL_COST 0.02 /* comparing one packed code, in units of cpu_operator_cost */
 #define PAGE_COST 20	 /* finding a page in the cache, in the same units */
 #define ROW_COST 30		 /* keeping and handing out a row in order, in the same units */
-#define WALK_REPEAT 1.5	 /* steps of a walk look again at pages of earlier steps */
-#define WALK_SHARE 0.3	 /* of a pass, what steps that end in one may cost */
 #define NEVER_COST 1.0e100
 
 /* The index as the cost model sees it. */
@@ -128,12 +126,13 @@ table_pages(double npages, int budget)
 	return budget >= bits ? npages : Min(sum, npages);
 }
 
-/* Pages that a walk to this radius reads. */
+/* Pages that a walk to this radius reads, of all tables and of the further ones. */
 static double
-walk_pages(const Shape *shape, int radius)
+walk_pages(const Shape *shape, int radius, double *further)
 {
 	double pages = 0;
 
+	*further = 0;
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 	{
 		const MihPart *part = &shape->meta.parts[i];
@@ -142,8 +141,13 @@ walk_pages(const Shape *shape, int radius)
 			pages += part->npages * mih_part_reach(part, shape->meta.nbits, radius);
 		else if (part->kind == MIH_PART_SEGMENT)
 			for (int j = 0; j < part->ntables; j++)
-				pages += table_pages(part->npages,
-									 radius < j ? -1 : (radius - j) / part->ntables);
+			{
+				double n = table_pages(part->npages,
+									   radius < j ? -1 : (radius - j) / part->ntables);
+
+				pages += n;
+				*further += j > 0 ? n : 0;
+			}
 		else if (part->kind != MIH_PART_UNUSED && part->kind != MIH_PART_DEAD)
 			pages += part->npages;
 	}
@@ -172,16 +176,20 @@ pass_cost(const Shape *shape)
 	return read_cost(shape, shape->pass_pages, shape->seq_cost);
 }
 
-/* Passes that handing out so many rows in order takes, see mihstream.c. */
+/* Refills of the queue, each by a pass, that so many rows take after the first. */
 static double
-passes(double rows)
+refills(double rows)
 {
-	double most = Max(MIH_FIRST_KEEP, work_mem * 1024.0 / (2 * sizeof(uint64)));
+	double most =
+		Max(MIH_FIRST_KEEP, Min(work_mem * 1024.0 / (4 * sizeof(uint64)), PG_INT32_MAX));
 	double keep = MIH_FIRST_KEEP;
 	double n = 0;
 
-	for (; rows > 0 && keep < most; keep *= MIH_KEEP_GROWTH, n++)
+	for (rows -= keep; rows > 0 && keep < most; n++)
+	{
+		keep = Min(keep * MIH_KEEP_GROWTH, most);
 		rows -= keep;
+	}
 	return n + ceil(Max(rows, 0) / most);
 }
 
@@ -189,23 +197,37 @@ passes(double rows)
 static double
 ball_cost(const Shape *shape, int radius)
 {
-	return Min(read_cost(shape, walk_pages(shape, radius), shape->random_cost),
+	double further;
+
+	return Min(read_cost(shape, walk_pages(shape, radius, &further), shape->random_cost),
 			   pass_cost(shape));
 }
 
 /*
- * Finding so many rows in order of distance, which lie within a radius.  bounded: a
- * ball ends the scan at that radius, so that its walk may cost as much as a pass.
+ * Finding so many rows in order of distance, which lie within a radius, as
+ * mihstream.c does it.  bounded: a ball ends the scan at that radius, so that its
+ * walk may cost as much as a pass.
  */
 static double
 ordered_cost(const Shape *shape, int radius, double rows, bool bounded)
 {
-	double pages = Min(WALK_REPEAT * walk_pages(shape, radius), shape->pass_pages);
-	double share = bounded ? 1 : WALK_SHARE;
+	double pass = pass_cost(shape);
+	double waste = MIH_WALK_WASTE * shape->pass_pages;
+	double further, cost;
+	double pages = walk_pages(shape, radius, &further);
 
-	if (rows <= MIH_FIRST_KEEP && pages <= share * shape->pass_pages)
-		return read_cost(shape, pages, shape->random_cost);
-	return (passes(rows) + WALK_SHARE) * pass_cost(shape);
+	if (further <= waste || (bounded && pages <= shape->pass_pages))
+		cost = Min(read_cost(shape, pages, shape->random_cost),
+				   pass + read_cost(shape, further, shape->random_cost));
+	else
+	{
+		int usual = mih_expected_radius(&shape->meta, shape->entries, MIH_USUAL_ROWS);
+
+		/* A walk that ends in a pass, if it is begun at all. */
+		walk_pages(shape, usual, &further);
+		cost = further <= waste ? (1 + MIH_WALK_WASTE) * pass : pass;
+	}
+	return cost + refills(rows) * pass;
 }
 
 /* The radius of a ball that is a constant or hashball(anything, constant), or -1. */

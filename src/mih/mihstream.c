@@ -12,16 +12,6 @@
 
 #include "miscadmin.h"
 
-/*
- * Pages of further tables that a walk may visit, as a share of a pass: those of
- * the first tables are not read again by the pass that may follow, so this is
- * all that a walk can waste.
- */
-#define WALK_WASTE 0.3
-
-/* Rows that a scan of unknown LIMIT is expected to be asked for. */
-#define USUAL_ROWS 10
-
 /* Keys that two arrays of twice that many may hold in work_mem. */
 static int64
 most_kept(void)
@@ -56,9 +46,9 @@ walk_is_worth_it(MihScan *scan)
 		return scan->bounded;
 	for (int p = 0; p < scan->nparts; p++)
 		entries += scan->parts[p].part.nentries;
-	usual = mih_expected_radius(&scan->meta, entries, USUAL_ROWS);
+	usual = mih_expected_radius(&scan->meta, entries, MIH_USUAL_ROWS);
 	if (!mih_walk_mark(scan, Min(usual, scan->max_distance), PG_UINT64_MAX,
-					   scan->pass_pages * WALK_WASTE))
+					   scan->pass_pages * MIH_WALK_WASTE))
 		return false;
 	mih_walk_unmark(scan);
 	return true;
@@ -105,7 +95,7 @@ step(MihScan *scan)
 {
 	MihSink sink = queue_sink(scan);
 	int radius = scan->ordered ? scan->radius + 1 : scan->max_distance;
-	uint64 most = scan->bounded ? PG_UINT64_MAX : scan->pass_pages * WALK_WASTE;
+	uint64 most = scan->bounded ? PG_UINT64_MAX : scan->pass_pages * MIH_WALK_WASTE;
 
 	if (!mih_walk_mark(scan, radius, PG_UINT64_MAX, most))
 	{
