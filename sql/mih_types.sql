@@ -123,6 +123,8 @@ SELECT r, close_estimate(format('SELECT FROM t WHERE hamming_within(b, x''012345
 	close_estimate(format('SELECT FROM t WHERE i <@ ''<0123456789abcdef,%s>''', r)) AS ball
 FROM unnest(ARRAY[0, 20, 28, 32, 36, 64]) r;
 
+SELECT close_estimate(format('SELECT FROM t WHERE hamming_within(id, 12345, %s)', r)) AS integer FROM unnest(ARRAY[0, 5, 14, 32]) r;
+
 -- Beside an extension whose <~> between bit values is another: the cast and the
 -- qualified name find ours, and the index serves both.
 CREATE SCHEMA mih_other;
@@ -141,6 +143,9 @@ DROP SCHEMA mih_other CASCADE;
 CREATE OPERATOR CLASS loose FOR TYPE bytea USING mih AS FUNCTION 1 hashcode(bytea);
 CREATE OPERATOR CLASS worse FOR TYPE int4 USING mih AS OPERATOR 2 <~> (int4, int4) FOR ORDER BY integer_ops, FUNCTION 1 int4abs(int4);
 CREATE OPERATOR CLASS other FOR TYPE hashball USING mih AS OPERATOR 1 <@> (hashball, hashball), FUNCTION 1 centre(hashball);
+CREATE TABLE wrong (n int4, v bytea);
+CREATE INDEX ON wrong USING mih (n worse);
+CREATE INDEX ON wrong USING mih (v loose);
 SELECT opcname, amvalidate(oid) FROM pg_opclass WHERE opcname IN ('loose', 'worse', 'other') ORDER BY 1;
 SELECT opcname, amvalidate(o.oid) FROM pg_opclass o JOIN pg_am a ON a.oid = opcmethod AND amname = 'mih' WHERE opcname LIKE '%mih_ops' ORDER BY 1;
 DROP OPERATOR FAMILY loose USING mih;

@@ -392,6 +392,7 @@ extern void mih_unlock_maintenance(Relation index);
 
 /* mihdatum.c */
 extern HashCode *mih_read_code(Relation index, Datum value);
+extern void mih_check_opclass(Relation index);
 extern int mih_column_bits(Relation index);
 extern void mih_wrong_length(Relation index, int got, int expected)
 	pg_attribute_noreturn();

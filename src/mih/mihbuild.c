@@ -192,6 +192,7 @@ mihbuild(Relation heap, Relation index, IndexInfo *info)
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
+	mih_check_opclass(index);
 	state.index = index;
 	state.context =
 		AllocSetContextCreate(context, "mih build code", ALLOCSET_DEFAULT_SIZES);

@@ -21,6 +21,23 @@ mih_read_code(Relation index, Datum value)
 }
 
 /*
+ * CREATE OPERATOR CLASS takes any function of one's own; what is no hashcode would
+ * be read as one.
+ */
+void
+mih_check_opclass(Relation index)
+{
+	Oid opclass = get_index_column_opclass(RelationGetRelid(index), 1);
+
+	if (!mihvalidate(opclass))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("operator class of index \"%s\" does not suit access method mih",
+						RelationGetRelationName(index)),
+				 errhint("amvalidate() tells what is wrong with it.")));
+}
+
+/*
  * The type of the indexed column or expression below domains, and its modifier as
  * declared, -1 if it has none.
  */
