@@ -140,11 +140,14 @@ typedef struct MihPart
 	BlockNumber tail; /* list: its last page */
 	uint32 npages;	  /* list: pages; segment: entry pages of one table, at birth */
 	uint16 order;	  /* segment: MIH_BY_x */
-	uint16 unused;
-	uint64 nentries; /* segment: as of its birth or the last VACUUM; list: as of the
-						last VACUUM */
+	uint16 flags;	  /* MIH_HALFWAY */
+	uint64 nentries;  /* segment: as of its birth or the last VACUUM; list: as of the
+						 last VACUUM */
 	uint8 reach[MIH_REACH_KNOTS]; /* segment by references: see mih_part_reach */
 } MihPart;
+
+/* A segment packed for lack of room, to be written as it should be: mihmerge.c. */
+#define MIH_HALFWAY 0x01
 
 /* A VACUUM has begun to delete and not ended: tables of a segment may differ. */
 #define MIH_VACUUMING 0x01
@@ -454,7 +457,7 @@ extern void mih_segment_prefetch(const MihSegment *segment, int table, uint32 pa
 extern BlockNumber mih_put_page(Relation index, Page image, bool building);
 extern MihPart mih_write_segment(Relation index, uint32 id, MihSource *source,
 								 double nentries, int nbits, const uint8 *sample,
-								 int nsample, bool building);
+								 int nsample, bool building, bool packed);
 
 /* mihcache.c */
 extern MihSegment *mih_cache_open(Relation index, uint64 identity, const MihPart *part);
@@ -487,7 +490,7 @@ extern void mih_free_dead(Relation index);
 extern bool mih_have_slots(Relation index, MihMeta *meta);
 extern int mih_collect_parts(const MihMeta *meta, int kind, MihPart *parts);
 extern void mih_replace_segments(Relation index, const MihMeta *meta,
-								 const MihPart *parts, int nparts);
+								 const MihPart *parts, int nparts, bool packed);
 
 /* mihmerge.c */
 extern int mih_merge_segments(Relation index, MihMergeBy by);

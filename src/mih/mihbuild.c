@@ -130,7 +130,7 @@ write_segment(BuildState *state, MihMeta *meta)
 	mih_sample_histogram(sample, nsample, state->nbits, meta);
 	*mih_add_part(meta) =
 		mih_write_segment(state->index, mih_take_id(state->index, meta), source, nentries,
-						  state->nbits, sample, nsample, true);
+						  state->nbits, sample, nsample, true, false);
 	pfree(sample);
 }
 

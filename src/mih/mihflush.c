@@ -122,12 +122,12 @@ mih_have_slots(Relation index, MihMeta *meta)
 }
 
 /*
- * Write the entries of parts as one segment with the given id and put it in
- * their place.  Returns the number of entries.
+ * Write the entries of parts as one segment with the given id, packed in one table
+ * if that is asked for, and put it in their place.  Returns the number of entries.
  */
 static int64
 rewrite_parts(Relation index, const MihMeta *meta, uint32 id, const MihPart *parts,
-			  int nparts)
+			  int nparts, bool packed)
 {
 	int nbytes = hamming_bytes(meta->nbits);
 	MihSource *source = mih_parts_source(index, meta->nbits, parts, nparts);
@@ -156,7 +156,7 @@ rewrite_parts(Relation index, const MihMeta *meta, uint32 id, const MihPart *par
 		mih_sample_histogram(sample, nsample, meta->nbits, &histogram);
 	if (nentries > 0)
 		added = mih_write_segment(index, id, source, nentries, meta->nbits, sample,
-								  nsample, false);
+								  nsample, false, packed);
 	replace_parts(index, parts, nparts, &added,
 				  resample && nsample > 1 ? &histogram : NULL);
 	return (int64) nentries;
@@ -184,7 +184,7 @@ mih_flush_pending(Relation index)
 
 		mih_copy_meta(index, &meta);
 		nparts = mih_collect_parts(&meta, MIH_PART_SEALED, parts);
-		moved = rewrite_parts(index, &meta, id, parts, nparts);
+		moved = rewrite_parts(index, &meta, id, parts, nparts, false);
 		mih_free_dead(index);
 	}
 	MemoryContextSwitchTo(old);
@@ -195,11 +195,11 @@ mih_flush_pending(Relation index)
 /* Make one segment of several (or a fresh one of one).  Under the maintenance lock. */
 void
 mih_replace_segments(Relation index, const MihMeta *meta, const MihPart *parts,
-					 int nparts)
+					 int nparts, bool packed)
 {
 	uint32 id = seal(index, MIH_PART_UNUSED, 0);
 
-	rewrite_parts(index, meta, id, parts, nparts);
+	rewrite_parts(index, meta, id, parts, nparts, packed);
 	mih_free_dead(index);
 }
 

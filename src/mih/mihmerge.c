@@ -19,6 +19,7 @@
 #define MANY_SEGMENTS 24	/* it merges a size class when there are more segments, */
 #define INSERTER_PAGES 4096 /* as long as that has no more pages than this, */
 #define TOO_MANY 48			/* and however large when there are more than these */
+#define ROOM_SHARE 4		/* more than one in so many blocks are written in two steps */
 
 /* Segments picked for a merge out of all. */
 typedef struct Choice
@@ -27,7 +28,10 @@ typedef struct Choice
 	int nall;
 	MihPart chosen[MIH_MAX_PARTS];
 	int n;
-	uint64 pages; /* of the chosen */
+	uint64 pages;  /* of one table of each of the chosen */
+	uint64 blocks; /* of all their tables */
+	bool tables;   /* one has several tables */
+	bool halfway;  /* it is one that was packed to be written anew */
 } Choice;
 
 /* Size class of a segment: segments of one class differ less than fourfold. */
@@ -46,7 +50,7 @@ static bool
 is_thin(Relation index, const MihPart *part)
 {
 	MihSegment *segment = mih_segment_open(index, part);
-	bool thin = part->nentries * 3 < segment->root.nentries * 2;
+	bool thin = part->nentries * 5 <= segment->root.nentries * 4;
 
 	pfree(segment);
 	return thin;
@@ -57,6 +61,18 @@ choose(Choice *choice, int i)
 {
 	choice->chosen[choice->n++] = choice->all[i];
 	choice->pages += choice->all[i].npages;
+	choice->blocks += (uint64) choice->all[i].npages * choice->all[i].ntables;
+	choice->tables |= choice->all[i].ntables > 1;
+}
+
+static void
+choose_none(Choice *choice)
+{
+	choice->n = 0;
+	choice->pages = 0;
+	choice->blocks = 0;
+	choice->tables = false;
+	choice->halfway = false;
 }
 
 /* The smallest class that has MIH_MERGE_FACTOR segments, with all smaller ones. */
@@ -67,8 +83,7 @@ choose_class(Choice *choice)
 	{
 		int in_class = 0;
 
-		choice->n = 0;
-		choice->pages = 0;
+		choose_none(choice);
 		for (int i = 0; i < choice->nall; i++)
 			if (size_class(&choice->all[i]) <= c)
 			{
@@ -87,8 +102,7 @@ choose_small(Choice *choice)
 {
 	uint64 total = 0;
 
-	choice->n = 0;
-	choice->pages = 0;
+	choose_none(choice);
 	for (int i = 0; i < choice->nall; i++)
 	{
 		total += choice->all[i].npages;
@@ -106,8 +120,23 @@ choose_thin(Relation index, Choice *choice)
 	for (int i = 0; i < choice->nall; i++)
 		if (is_thin(index, &choice->all[i]))
 		{
-			choice->n = 0;
+			choose_none(choice);
 			choose(choice, i);
+			return true;
+		}
+	return false;
+}
+
+/* A segment that was packed to make room, and waits to be what it should be. */
+static bool
+choose_halfway(Choice *choice)
+{
+	for (int i = 0; i < choice->nall; i++)
+		if (choice->all[i].flags & MIH_HALFWAY)
+		{
+			choose_none(choice);
+			choose(choice, i);
+			choice->halfway = true;
 			return true;
 		}
 	return false;
@@ -116,6 +145,8 @@ choose_thin(Relation index, Choice *choice)
 static bool
 choose_merge(Relation index, MihMergeBy by, Choice *choice)
 {
+	if (choose_halfway(choice))
+		return true;
 	switch (by)
 	{
 		case MIH_BY_INSERTER:
@@ -130,6 +161,20 @@ choose_merge(Relation index, MihMergeBy by, Choice *choice)
 			return choice->n > 1 || choose_thin(index, choice);
 	}
 	return false;
+}
+
+/*
+ * A merge writes before it frees, so one of segments with several tables would leave
+ * the file twice as large for good.  Where that matters they become one packed
+ * table first, which takes little room, and that is written anew in the room that
+ * they leave.  In between, which takes about as long as reading and sorting the
+ * entries, scans read the one table whole.
+ */
+static bool
+packed_first(Relation index, const Choice *choice)
+{
+	return choice->tables && !choice->halfway &&
+		   choice->blocks > RelationGetNumberOfBlocks(index) / ROOM_SHARE;
 }
 
 /*
@@ -152,7 +197,8 @@ mih_merge_segments(Relation index, MihMergeBy by)
 		choice->nall = mih_collect_parts(&meta, MIH_PART_SEGMENT, choice->all);
 		if (!choose_merge(index, by, choice))
 			break;
-		mih_replace_segments(index, &meta, choice->chosen, choice->n);
+		mih_replace_segments(index, &meta, choice->chosen, choice->n,
+							 packed_first(index, choice));
 		merged += choice->n;
 		MemoryContextReset(context);
 	}
@@ -180,7 +226,8 @@ mih_flush(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(moved);
 }
 
-/* mih_merge(index regclass) returns int: segments that became one, 0 if there was one. */
+/* mih_merge(index regclass) returns int: segments that were merged, 0 if there was one.
+ */
 Datum
 mih_merge(PG_FUNCTION_ARGS)
 {

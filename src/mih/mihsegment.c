@@ -181,11 +181,12 @@ write_table(TableWriter *writer, MihSource *source, MihDesign *design, int table
 /*
  * Write the entries of source as segment id and return its description, which
  * the caller makes visible in the metapage.  nentries is an estimate that the
- * layout is chosen by, as by the sample of codes; the length is nbits.
+ * layout is chosen by, as by the sample of codes, unless it shall be packed in one
+ * table in any case; the length is nbits.
  */
 MihPart
 mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
-				  int nbits, const uint8 *sample, int nsample, bool building)
+				  int nbits, const uint8 *sample, int nsample, bool building, bool packed)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "mih segment",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -197,8 +198,9 @@ mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
 	MihPart part;
 
 	memset(&part, 0, sizeof(part));
-	mih_choose_design(&design, mih_layout_option(index), mih_chunks_option(index), nbits,
-					  nentries, sample, nsample);
+	mih_choose_design(&design, packed ? MIH_LAYOUT_PACKED : mih_layout_option(index),
+					  packed ? 0 : mih_chunks_option(index), nbits, nentries, sample,
+					  nsample);
 	mih_init_page(page, MIH_PAGE_ROOT, id);
 	root = MihPageGetRoot(page);
 	memset(root, 0, sizeof(MihRoot));
@@ -235,6 +237,7 @@ mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
 	part.id = id;
 	part.kind = MIH_PART_SEGMENT;
 	part.order = root->order;
+	part.flags = packed ? MIH_HALFWAY : 0;
 	part.ntables = root->ntables;
 	part.npages = root->npages[0];
 	part.nentries = root->nentries;
