@@ -245,17 +245,27 @@ within(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes,
 #define GROUP_VECTORS 8 /* registers of four codes in slices that go together */
 #define GROUP_CODES (GROUP_VECTORS * 4)
 
+/* All bits of the first n of four lanes. */
+AVX2 static HAMMING_INLINE __m256i
+first_lanes(size_t n)
+{
+	return _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long) n),
+							  _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
 /*
  * Codes base .. base + 4 * nvectors - 1 of ncodes in slices, a lane for each: the
  * bits of those within radius.  The group is dropped after the slice by which
- * all are too far.  A last slice of less than 8 bytes is left to POPCNT, for the
+ * all are too far.  Of a single vector nlanes codes exist, and no other byte is
+ * touched.  A last slice of less than 8 bytes is left to POPCNT, for the
  * codes that are still in reach.
  */
 AVX2 static HAMMING_INLINE uint64_t
 slices_group(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
-			 size_t base, size_t nvectors, uint32_t radius, size_t look)
+			 size_t base, size_t nvectors, size_t nlanes, uint32_t radius, size_t look)
 {
 	__m256i limit = _mm256_set1_epi64x(radius);
+	__m256i lanes = first_lanes(nlanes);
 	__m256i sum[GROUP_VECTORS];
 	uint64_t word = 0;
 	uint64_t within_all = 0;
@@ -273,7 +283,13 @@ slices_group(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t 
 
 		HAMMING_UNROLL
 		for (size_t v = 0; v < nvectors; v++)
-			sum[v] = _mm256_add_epi64(sum[v], differing(q, column + 32 * v));
+		{
+			__m256i x = nlanes == 4
+							? load(column + 32 * v)
+							: _mm256_maskload_epi64((const long long *) column, lanes);
+
+			sum[v] = _mm256_add_epi64(sum[v], popcount_lanes(_mm256_xor_si256(q, x)));
+		}
 		if (at + HAMMING_SLICE < look)
 			continue;
 		/* Sums are small: the upper half of each lane is zero and stays it. */
@@ -281,12 +297,13 @@ slices_group(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t 
 		HAMMING_UNROLL
 		for (size_t v = 1; v < nvectors; v++)
 			least = _mm256_min_epu32(least, sum[v]);
-		if (lanes_within(least, limit) == 0)
+		if ((lanes_within(least, limit) & ((1U << nlanes) - 1)) == 0)
 			return 0;
 	}
 	HAMMING_UNROLL
 	for (size_t v = 0; v < nvectors; v++)
-		word |= (uint64_t) lanes_within(sum[v], limit) << (4 * v);
+		word |= (uint64_t) (lanes_within(sum[v], limit) & ((1U << nlanes) - 1))
+				<< (4 * v);
 	if (rest == 0)
 		return word;
 	for (; word != 0; word &= word - 1)
@@ -320,14 +337,15 @@ within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t
 
 		for (; i + GROUP_CODES <= n; i += GROUP_CODES)
 			word |= slices_group(query, slices, nbytes, ncodes, base + i, GROUP_VECTORS,
-								 radius, look)
+								 4, radius, look)
 					<< i;
 		for (; i + 4 <= n; i += 4)
-			word |= slices_group(query, slices, nbytes, ncodes, base + i, 1, radius, look)
-					<< i;
+			word |=
+				slices_group(query, slices, nbytes, ncodes, base + i, 1, 4, radius, look)
+				<< i;
 		if (i < n)
-			word |= hamming_popcnt_slices_word(query, slices, nbytes, ncodes, base + i,
-											   n - i, radius)
+			word |= slices_group(query, slices, nbytes, ncodes, base + i, 1, n - i,
+								 radius, look)
 					<< i;
 		mask[base / 64] = word;
 		hits += (size_t) __builtin_popcountll(word);

@@ -25,11 +25,6 @@ extern const HammingKernels hamming_avx512;
 /* The scalar distance on which the vector kernels of x86-64 fall back. */
 extern uint32_t hamming_popcnt_distance(const uint8_t *a, const uint8_t *b,
 										size_t nbytes);
-
-/* Codes base .. base + n - 1 (n <= 64) of ncodes in slices: the word of the mask. */
-extern uint64_t hamming_popcnt_slices_word(const uint8_t *query, const uint8_t *slices,
-										   size_t nbytes, size_t ncodes, size_t base,
-										   size_t n, uint32_t radius);
 #endif
 
 #if defined(__aarch64__)

@@ -16,13 +16,6 @@ hamming_popcnt_distance(const uint8_t *a, const uint8_t *b, size_t nbytes)
 	return scalar_distance(a, b, nbytes);
 }
 
-SCALAR_TARGET uint64_t
-hamming_popcnt_slices_word(const uint8_t *query, const uint8_t *slices, size_t nbytes,
-						   size_t ncodes, size_t base, size_t n, uint32_t radius)
-{
-	return slices_word(query, slices, nbytes, ncodes, base, n, radius);
-}
-
 const HammingKernels hamming_popcnt = {
 	.name = "popcnt",
 	.distance = hamming_popcnt_distance,

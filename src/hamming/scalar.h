@@ -95,18 +95,39 @@ scalar_slice(uint64_t query, const uint8_t *column, size_t width, uint32_t radiu
 	return kept;
 }
 
-SCALAR_TARGET static uint64_t
-slices_word(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
-			size_t base, size_t n, uint32_t radius)
+/* Distance of code i of ncodes by its first bytes, a number of whole slices. */
+SCALAR_TARGET static HAMMING_INLINE uint32_t
+first_slices(const uint8_t *query, const uint8_t *slices, size_t ncodes, size_t i,
+			 size_t bytes)
 {
-	uint16_t distance[64] = {0};
+	uint32_t d = 0;
+
+	for (size_t at = 0; at < bytes; at += HAMMING_SLICE)
+		d += SCALAR_POPCOUNT(hamming_load8(query + at) ^
+							 hamming_load8(slices + at * ncodes + i * HAMMING_SLICE));
+	return d;
+}
+
+/*
+ * Codes base .. base + n - 1 (n <= 64) of ncodes in slices: the bits of those
+ * within radius.  The first slices are read of all, the others of those left.
+ */
+SCALAR_TARGET static HAMMING_INLINE uint64_t
+slices_word(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
+			size_t base, size_t n, uint32_t radius, size_t first)
+{
+	uint16_t distance[64];
 	uint8_t alive[64];
-	size_t nleft = n;
+	size_t nleft = 0;
 	uint64_t word = 0;
-	size_t at = 0;
+	size_t at = first;
 
 	for (size_t i = 0; i < n; i++)
-		alive[i] = (uint8_t) i;
+	{
+		distance[i] = (uint16_t) first_slices(query, slices, ncodes, base + i, first);
+		alive[nleft] = (uint8_t) i;
+		nleft += distance[i] <= radius;
+	}
 	for (; at + HAMMING_SLICE <= nbytes && nleft > 0; at += HAMMING_SLICE)
 		nleft = scalar_slice(hamming_load8(query + at),
 							 slices + at * ncodes + base * HAMMING_SLICE, HAMMING_SLICE,
@@ -124,6 +145,9 @@ SCALAR_TARGET static size_t
 within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t ncodes,
 			  uint32_t radius, uint64_t *mask)
 {
+	size_t whole = nbytes / HAMMING_SLICE * HAMMING_SLICE;
+	size_t look = hamming_first_look(nbytes, radius);
+	size_t first = look < whole ? look : whole;
 	size_t hits = 0;
 
 	if (nbytes <= HAMMING_SLICE)
@@ -131,7 +155,8 @@ within_slices(const uint8_t *query, const uint8_t *slices, size_t nbytes, size_t
 	for (size_t base = 0; base < ncodes; base += 64)
 	{
 		size_t n = ncodes - base < 64 ? ncodes - base : 64;
-		uint64_t word = slices_word(query, slices, nbytes, ncodes, base, n, radius);
+		uint64_t word =
+			slices_word(query, slices, nbytes, ncodes, base, n, radius, first);
 
 		mask[base / 64] = word;
 		hits += SCALAR_POPCOUNT(word);
