@@ -119,6 +119,7 @@ typedef struct MihScan
 	uint64 pass_pages;	  /* of the first tables of the segments that are walked */
 	uint64 first_pages;	  /* of these, visited */
 	uint64 further_pages; /* visited in their further tables */
+	uint64 nodes;		  /* of tries looked at, where there are no further tables */
 
 	uint32 *pages; /* of a step */
 	uint64 npages;

@@ -13,13 +13,18 @@
 
 #include "miscadmin.h"
 
+/* Nodes of a trie that cost what visiting a page costs. */
+#define NODES_PER_PAGE 16
+
 typedef struct Walk
 {
 	MihScan *scan;
 	const MihDirEntry *dir;
 	uint64 *visited;
-	uint32 query; /* key of the query */
-	uint64 most;  /* give up once the scan has so many pages marked */
+	uint32 query;	   /* key of the query */
+	uint64 most;	   /* give up once the scan has so many pages marked */
+	uint64 nodes;	   /* looked at */
+	uint64 most_nodes; /* give up past so many */
 } Walk;
 
 /* Add the pages among lo .. hi that were not visited to those of this step. */
@@ -83,7 +88,7 @@ descend(Walk *walk, uint64 base, int depth, int budget, int64 lo, int64 hi)
 	uint64 half;
 	int bit;
 
-	if (lo > hi || walk->scan->npages > walk->most)
+	if (lo > hi || walk->scan->npages > walk->most || ++walk->nodes > walk->most_nodes)
 		return;
 	if (lo == hi || budget >= depth)
 	{
@@ -110,6 +115,7 @@ mih_walk_begin(MihScan *scan)
 	scan->pass_pages = scan->first_pages = scan->further_pages = 0;
 	scan->npages = 0;
 	scan->nvisits = 0;
+	scan->nodes = 0;
 	for (int p = 0; p < scan->nparts; p++)
 	{
 		MihScanPart *part = &scan->parts[p];
@@ -150,7 +156,7 @@ make_room(MihScan *scan, uint64 npages)
 
 /* Pages of one table that come within reach as the radius grows to this. */
 static void
-mark_table(MihScan *scan, int p, int j, int radius, uint64 most)
+mark_table(MihScan *scan, int p, int j, int radius, uint64 most, uint64 most_nodes)
 {
 	MihScanPart *part = &scan->parts[p];
 	MihSegment *segment = part->segment;
@@ -178,7 +184,12 @@ mark_table(MihScan *scan, int p, int j, int radius, uint64 most)
 		walk.visited = part->visited[j];
 		walk.query = mih_key(layout, j, part->codes);
 		walk.most = most;
+		walk.nodes = 0;
+		walk.most_nodes =
+			segment->root.ntables > 1 ? PG_UINT64_MAX : most_nodes - scan->nodes;
 		descend(&walk, 0, mih_key_bits(layout, j), budget, 0, (int64) npages - 1);
+		if (segment->root.ntables == 1)
+			scan->nodes += walk.nodes;
 	}
 	if (scan->npages == from)
 		return;
@@ -195,7 +206,7 @@ mark_table(MihScan *scan, int p, int j, int radius, uint64 most)
 	*visit = (MihVisit){.part = p, .table = j, .from = from, .to = scan->npages};
 }
 
-/* Take back what mih_walk_mark marked. */
+/* Take back what mih_walk_mark marked, as if it had not been tried. */
 void
 mih_walk_unmark(MihScan *scan)
 {
@@ -209,18 +220,22 @@ mih_walk_unmark(MihScan *scan)
 	}
 	scan->npages = 0;
 	scan->nvisits = 0;
+	scan->nodes = 0;
 }
 
 /*
  * Mark the pages to visit so that everything within radius is seen.  If they are
  * more than most in all, or if the walk then has visited more than most_further
- * pages of tables other than first ones, nothing is marked and the result is
- * false.
+ * pages of tables other than first ones, or has spent as much on the tries of
+ * segments that have one table only, nothing is marked and the result is false.
  */
 bool
 mih_walk_mark(MihScan *scan, int radius, uint64 most, uint64 most_further)
 {
 	uint64 further = scan->further_pages;
+	uint64 most_nodes = most_further < PG_UINT64_MAX / NODES_PER_PAGE
+							? most_further * NODES_PER_PAGE
+							: PG_UINT64_MAX;
 
 	for (int p = 0; p < scan->nparts; p++)
 		for (int j = 0; scan->parts[p].walk && j < scan->parts[p].segment->root.ntables;
@@ -230,10 +245,10 @@ mih_walk_mark(MihScan *scan, int radius, uint64 most, uint64 most_further)
 			uint64 room = j > 0 ? most_further - further : PG_UINT64_MAX;
 			uint64 limit = room < most - before ? before + room : most;
 
-			mark_table(scan, p, j, radius, limit);
+			mark_table(scan, p, j, radius, limit, most_nodes);
 			if (j > 0)
 				further += scan->npages - before;
-			if (scan->npages > most || further > most_further)
+			if (scan->npages > most || further > most_further || scan->nodes > most_nodes)
 			{
 				mih_walk_unmark(scan);
 				return false;
