@@ -199,7 +199,7 @@ mih_merge_segments(Relation index, MihMergeBy by)
 			break;
 		mih_replace_segments(index, &meta, choice->chosen, choice->n,
 							 packed_first(index, choice));
-		merged += choice->n;
+		merged += choice->halfway ? 0 : choice->n; /* counted when it was packed */
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
