@@ -65,15 +65,14 @@
 #define MIH_CODE_PROC 1 /* hashcode of a value of another type */
 
 /* Results that a scan keeps in its first refill, and how that number grows. */
-#define MIH_FIRST_KEEP 256
+#define MIH_FIRST_KEEP 128
 #define MIH_KEEP_GROWTH 8
 
 /*
- * Pages of further tables that a walk may visit, as a share of a pass: those of
- * the first tables are not read again by the pass that may follow, so this is
- * all that a walk can waste.
+ * Pages that a walk over several tables may visit, as a share of a pass.  A pass
+ * may follow, so this bounds what a walk can waste.
  */
-#define MIH_WALK_WASTE 0.3
+#define MIH_WALK_SHARE 0.33
 
 /* Rows that a scan of unknown LIMIT is expected to be asked for. */
 #define MIH_USUAL_ROWS 10
@@ -526,6 +525,7 @@ extern void mihcostestimate(struct PlannerInfo *root, struct IndexPath *path,
 							double loop_count, Cost *startup, Cost *total,
 							Selectivity *selectivity, double *correlation, double *pages);
 
+extern double mih_walk_pages(const MihMeta *meta, int radius, double *several);
 extern int mih_expected_radius(const MihMeta *meta, double entries, double rows);
 
 /* mihvalidate.c */

@@ -126,19 +126,23 @@ table_pages(double npages, int budget)
 	return budget >= bits ? npages : Min(sum, npages);
 }
 
-/* Pages that a walk to this radius reads, of all tables and of the further ones. */
-static double
-walk_pages(const Shape *shape, int radius, double *further)
+/*
+ * Pages that a walk to this radius is expected to visit, on keys spread evenly;
+ * lists, which are read whole, included.  several: those of segments of several
+ * tables, where entries are met more than once.
+ */
+double
+mih_walk_pages(const MihMeta *meta, int radius, double *several)
 {
 	double pages = 0;
 
-	*further = 0;
+	*several = 0;
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 	{
-		const MihPart *part = &shape->meta.parts[i];
+		const MihPart *part = &meta->parts[i];
 
 		if (part->kind == MIH_PART_SEGMENT && part->order == MIH_BY_REFERENCES)
-			pages += part->npages * mih_part_reach(part, shape->meta.nbits, radius);
+			pages += part->npages * mih_part_reach(part, meta->nbits, radius);
 		else if (part->kind == MIH_PART_SEGMENT)
 			for (int j = 0; j < part->ntables; j++)
 			{
@@ -146,7 +150,7 @@ walk_pages(const Shape *shape, int radius, double *further)
 									   radius < j ? -1 : (radius - j) / part->ntables);
 
 				pages += n;
-				*further += j > 0 ? n : 0;
+				*several += part->ntables > 1 ? n : 0;
 			}
 		else if (part->kind != MIH_PART_UNUSED && part->kind != MIH_PART_DEAD)
 			pages += part->npages;
@@ -197,9 +201,10 @@ refills(double rows)
 static double
 ball_cost(const Shape *shape, int radius)
 {
-	double further;
+	double several;
 
-	return Min(read_cost(shape, walk_pages(shape, radius, &further), shape->random_cost),
+	return Min(read_cost(shape, mih_walk_pages(&shape->meta, radius, &several),
+						 shape->random_cost),
 			   pass_cost(shape));
 }
 
@@ -212,20 +217,19 @@ static double
 ordered_cost(const Shape *shape, int radius, double rows, bool bounded)
 {
 	double pass = pass_cost(shape);
-	double waste = MIH_WALK_WASTE * shape->pass_pages;
-	double further, cost;
-	double pages = walk_pages(shape, radius, &further);
+	double share = MIH_WALK_SHARE * shape->pass_pages;
+	double several, cost;
+	double pages = mih_walk_pages(&shape->meta, radius, &several);
 
-	if (further <= waste || (bounded && pages <= shape->pass_pages))
-		cost = Min(read_cost(shape, pages, shape->random_cost),
-				   pass + read_cost(shape, further, shape->random_cost));
+	if (several <= share || (bounded && pages <= shape->pass_pages))
+		cost = read_cost(shape, pages, shape->random_cost);
 	else
 	{
 		int usual = mih_expected_radius(&shape->meta, shape->entries, MIH_USUAL_ROWS);
 
 		/* A walk that ends in a pass, if it is begun at all. */
-		walk_pages(shape, usual, &further);
-		cost = further <= waste ? (1 + MIH_WALK_WASTE) * pass : pass;
+		mih_walk_pages(&shape->meta, usual, &several);
+		cost = several <= share ? (1 + MIH_WALK_SHARE) * pass : pass;
 	}
 	return cost + refills(rows) * pass;
 }

@@ -44,6 +44,20 @@ take_run(MihScan *scan, Buffer buf, const MihEntries *entries, int i, int distan
 	}
 }
 
+/*
+ * The TIDs of the hits lie far from the codes, in lines that nothing has touched:
+ * let the processor wait for all of them at once.
+ */
+static void
+prefetch_tids(const MihScan *scan, const MihEntries *entries, int hits)
+{
+	if (entries->ends)
+		return;
+	for (int w = 0; hits > 0; w++)
+		for (uint64 word = scan->mask[w]; word != 0; word &= word - 1, hits--)
+			__builtin_prefetch(&entries->top[-1 - w * 64 - pg_rightmost_one_pos64(word)]);
+}
+
 /* Hand the entries of a page that the sink may want to it. */
 void
 mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink)
@@ -65,6 +79,7 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink)
 		return;
 	hits = mih_entries_within(&entries, part->codes, max, scan->mask);
 	scan->stats.candidates += hits;
+	prefetch_tids(scan, &entries, hits);
 	for (int w = 0; hits > 0; w++)
 		for (uint64 word = scan->mask[w]; word != 0; word &= word - 1, hits--)
 		{

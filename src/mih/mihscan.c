@@ -424,7 +424,7 @@ mihgetbitmap(IndexScanDesc desc, TIDBitmap *tbm)
 	{
 		mih_walk_begin(scan);
 		mih_read_lists(scan, &sink);
-		if (mih_walk_mark(scan, scan->max_distance, scan->pass_pages, PG_UINT64_MAX))
+		if (mih_walk_mark(scan, scan->max_distance, scan->pass_pages))
 			mih_walk_visit(scan, scan->max_distance, &sink);
 		else
 			mih_pass(scan, &sink);

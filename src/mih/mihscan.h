@@ -112,14 +112,14 @@ typedef struct MihScan
 	const HashBall **balls; /* nfilters of them */
 
 	MihQueue queue;
+	int cap;			  /* the walk keeps nothing farther than this */
 	int radius;			  /* all entries within it were seen, -1 at first */
 	bool begun;			  /* the lists were read */
-	bool bounded;		  /* the walk to max_distance is no dearer than a pass */
+	bool free_walk;		  /* the walk may visit as many pages as it likes */
 	bool seen_all;		  /* every entry was seen */
 	uint64 pass_pages;	  /* of the first tables of the segments that are walked */
-	uint64 first_pages;	  /* of these, visited */
-	uint64 further_pages; /* visited in their further tables */
-	uint64 nodes;		  /* of tries looked at, where there are no further tables */
+	uint64 visited_pages; /* by the walk */
+	uint64 nodes;		  /* of tries of single tables, looked at */
 
 	uint32 *pages; /* of a step */
 	uint64 npages;
@@ -151,7 +151,7 @@ extern void mih_pass(MihScan *scan, MihSink *sink);
 
 /* mihwalk.c */
 extern void mih_walk_begin(MihScan *scan);
-extern bool mih_walk_mark(MihScan *scan, int radius, uint64 most, uint64 most_further);
+extern bool mih_walk_mark(MihScan *scan, int radius, uint64 most);
 extern void mih_walk_unmark(MihScan *scan);
 extern void mih_walk_visit(MihScan *scan, int radius, MihSink *sink);
 

@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "storage/buf_internals.h"
 #include "utils/memutils.h"
 
 #define LONG_WAY 61 /* every so many reads of entry pages look in the buffer table */
@@ -375,6 +376,7 @@ mih_segment_prefetch(const MihSegment *segment, int table, uint32 page)
 	{
 		const char *at = BufferGetPage(buf);
 
+		__builtin_prefetch(GetBufferDescriptor(buf - 1));
 		for (int i = 0; i < segment->wanted; i += 64)
 			__builtin_prefetch(at + i);
 		__builtin_prefetch(at + BLCKSZ - sizeof(MihPageTail));

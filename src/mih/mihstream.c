@@ -12,6 +12,9 @@
 
 #include "miscadmin.h"
 
+/* So many results are as good as all that will be asked for. */
+#define ENOUGH_ROWS (2 * MIH_USUAL_ROWS)
+
 /* Keys that two arrays of twice that many may hold in work_mem. */
 static int64
 most_kept(void)
@@ -27,31 +30,48 @@ queue_sink(MihScan *scan)
 	return (MihSink){.queue = &scan->queue, .max_distance = scan->max_distance};
 }
 
+/* Whether a walk meets entries in several tables, and so may read them in vain. */
+static bool
+has_several_tables(const MihScan *scan)
+{
+	for (int p = 0; p < scan->nparts; p++)
+		if (scan->parts[p].walk && scan->parts[p].segment->root.ntables > 1)
+			return true;
+	return false;
+}
+
 /*
- * Whether to walk.  A scan that must find everything within a radius may walk as
- * long as that is no dearer than a pass.  Where the end is not known, a walk is
- * begun only if the usual number of rows is within its reach.
+ * Whether to walk, and how far.  A scan that must find everything within a radius
+ * may walk if that is no dearer than a pass.  Over single tables a walk wastes
+ * nothing.  Otherwise a walk is begun only if the usual number of rows should be
+ * within its reach, and it keeps only what is near enough to be wanted from a
+ * walk: thus few entries pass the first look, the comparison of codes.
  */
 static bool
-walk_is_worth_it(MihScan *scan)
+plan_walk(MihScan *scan)
 {
 	double entries = 0;
-	int usual;
+	double several;
 
-	scan->bounded =
-		(!scan->ordered || scan->max_distance < scan->nbits) &&
-		mih_walk_mark(scan, scan->max_distance, scan->pass_pages, PG_UINT64_MAX);
-	mih_walk_unmark(scan);
-	if (scan->bounded || !scan->ordered)
-		return scan->bounded;
+	scan->cap = scan->max_distance;
+	scan->free_walk = !has_several_tables(scan);
+	if (!scan->ordered || scan->max_distance < scan->nbits)
+	{
+		bool cheap = mih_walk_mark(scan, scan->max_distance, scan->pass_pages);
+
+		mih_walk_unmark(scan);
+		scan->free_walk |= cheap;
+		if (!scan->ordered || cheap)
+			return cheap;
+	}
+	if (scan->free_walk)
+		return true;
 	for (int p = 0; p < scan->nparts; p++)
 		entries += scan->parts[p].part.nentries;
-	usual = mih_expected_radius(&scan->meta, entries, MIH_USUAL_ROWS);
-	if (!mih_walk_mark(scan, Min(usual, scan->max_distance), PG_UINT64_MAX,
-					   scan->pass_pages * MIH_WALK_WASTE))
-		return false;
-	mih_walk_unmark(scan);
-	return true;
+	scan->cap = Min(scan->cap, mih_expected_radius(&scan->meta, entries, MIH_FIRST_KEEP));
+	mih_walk_pages(&scan->meta, mih_expected_radius(&scan->meta, entries, MIH_USUAL_ROWS),
+				   &several);
+	return several <= MIH_WALK_SHARE * scan->pass_pages;
 }
 
 /* Prepare to hand out results: the query was read and the parts are open. */
@@ -65,9 +85,9 @@ mih_stream_begin(MihScan *scan)
 	scan->begun = scan->seen_all = false;
 }
 
-/* Read every page not visited by the walk; everything is seen then. */
+/* Read every page that the walk has not visited; everything is seen then. */
 static void
-finish_by_pass(MihScan *scan)
+pass(MihScan *scan)
 {
 	MihSink sink = queue_sink(scan);
 
@@ -76,17 +96,37 @@ finish_by_pass(MihScan *scan)
 	scan->seen_all = true;
 }
 
+/* Read everything, for the keep smallest keys beyond those that are handed out. */
+static void
+read_all(MihScan *scan, int64 keep)
+{
+	MihSink sink = queue_sink(scan);
+
+	mih_queue_begin(&scan->queue, keep, scan->queue.above,
+					MihKeyLast(scan->max_distance));
+	mih_walk_begin(scan);
+	mih_read_lists(scan, &sink);
+	pass(scan);
+}
+
 /* The first look: what is read whole in any case, and a plan for the rest. */
 static void
 begin_search(MihScan *scan)
 {
 	MihSink sink = queue_sink(scan);
+	bool walk;
 
 	scan->begun = true;
 	mih_walk_begin(scan);
+	walk = scan->pass_pages > 0 && plan_walk(scan);
+	if (walk && scan->cap < scan->max_distance)
+	{
+		scan->queue.upto = MihKeyLast(scan->cap);
+		scan->queue.truncated = true;
+	}
 	mih_read_lists(scan, &sink);
-	if (scan->pass_pages == 0 || !walk_is_worth_it(scan))
-		finish_by_pass(scan);
+	if (!walk)
+		pass(scan);
 }
 
 /* One step of the walk, or the pass that ends it. */
@@ -95,33 +135,30 @@ step(MihScan *scan)
 {
 	MihSink sink = queue_sink(scan);
 	int radius = scan->ordered ? scan->radius + 1 : scan->max_distance;
-	uint64 most = scan->bounded ? PG_UINT64_MAX : scan->pass_pages * MIH_WALK_WASTE;
+	uint64 most = PG_UINT64_MAX;
 
-	if (!mih_walk_mark(scan, radius, PG_UINT64_MAX, most))
+	if (!scan->free_walk)
 	{
-		finish_by_pass(scan);
+		most = scan->pass_pages * MIH_WALK_SHARE;
+		most -= Min(most, scan->visited_pages);
+	}
+	if (radius > scan->cap || !mih_walk_mark(scan, radius, most))
+	{
+		/* Beyond the cap nothing was kept: does what is kept do? */
+		if (scan->cap < scan->max_distance &&
+			scan->stats.results + scan->queue.n < ENOUGH_ROWS)
+			read_all(scan, scan->queue.keep);
+		else
+			pass(scan);
 		return;
 	}
 	mih_walk_visit(scan, radius, &sink);
 	scan->stats.steps++;
-	scan->radius = scan->first_pages == scan->pass_pages ? scan->max_distance : radius;
+	scan->radius = radius;
+	/* Single tables of which no page is left. */
+	if (scan->visited_pages == scan->pass_pages && !has_several_tables(scan))
+		scan->radius = scan->max_distance;
 	scan->seen_all = scan->radius >= scan->max_distance;
-}
-
-/*
- * All that the queue held is handed out and there was more: look for the rest
- * with a larger queue.
- */
-static void
-look_again(MihScan *scan)
-{
-	MihSink sink = queue_sink(scan);
-	int64 keep = Min(scan->queue.keep * MIH_KEEP_GROWTH, most_kept());
-
-	mih_queue_begin(&scan->queue, keep, scan->queue.upto, MihKeyLast(scan->max_distance));
-	mih_walk_begin(scan);
-	mih_read_lists(scan, &sink);
-	finish_by_pass(scan);
 }
 
 /* The next result in order; false when there is none. */
@@ -137,7 +174,8 @@ mih_stream_next(MihScan *scan, MihKey *key)
 		if (!scan->begun)
 			begin_search(scan);
 		else if (queue->truncated && queue->above == queue->upto)
-			look_again(scan);
+			/* All it held is handed out, and there was more. */
+			read_all(scan, Min(queue->keep * MIH_KEEP_GROWTH, most_kept()));
 		else if (scan->seen_all)
 			return false;
 		else

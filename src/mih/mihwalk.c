@@ -112,7 +112,7 @@ descend(Walk *walk, uint64 base, int depth, int budget, int64 lo, int64 hi)
 void
 mih_walk_begin(MihScan *scan)
 {
-	scan->pass_pages = scan->first_pages = scan->further_pages = 0;
+	scan->pass_pages = scan->visited_pages = 0;
 	scan->npages = 0;
 	scan->nvisits = 0;
 	scan->nodes = 0;
@@ -185,8 +185,9 @@ mark_table(MihScan *scan, int p, int j, int radius, uint64 most, uint64 most_nod
 		walk.query = mih_key(layout, j, part->codes);
 		walk.most = most;
 		walk.nodes = 0;
-		walk.most_nodes =
-			segment->root.ntables > 1 ? PG_UINT64_MAX : most_nodes - scan->nodes;
+		walk.most_nodes = segment->root.ntables > 1
+							  ? PG_UINT64_MAX
+							  : most_nodes - Min(most_nodes, scan->nodes);
 		descend(&walk, 0, mih_key_bits(layout, j), budget, 0, (int64) npages - 1);
 		if (segment->root.ntables == 1)
 			scan->nodes += walk.nodes;
@@ -225,30 +226,20 @@ mih_walk_unmark(MihScan *scan)
 
 /*
  * Mark the pages to visit so that everything within radius is seen.  If they are
- * more than most in all, or if the walk then has visited more than most_further
- * pages of tables other than first ones, or has spent as much on the tries of
- * segments that have one table only, nothing is marked and the result is false.
+ * more than most, or if the walk has spent too much on the tries of segments that
+ * have one table only, nothing is marked and the result is false.
  */
 bool
-mih_walk_mark(MihScan *scan, int radius, uint64 most, uint64 most_further)
+mih_walk_mark(MihScan *scan, int radius, uint64 most)
 {
-	uint64 further = scan->further_pages;
-	uint64 most_nodes = most_further < PG_UINT64_MAX / NODES_PER_PAGE
-							? most_further * NODES_PER_PAGE
-							: PG_UINT64_MAX;
+	uint64 most_nodes = scan->pass_pages * MIH_WALK_SHARE * NODES_PER_PAGE;
 
 	for (int p = 0; p < scan->nparts; p++)
 		for (int j = 0; scan->parts[p].walk && j < scan->parts[p].segment->root.ntables;
 			 j++)
 		{
-			uint64 before = scan->npages;
-			uint64 room = j > 0 ? most_further - further : PG_UINT64_MAX;
-			uint64 limit = room < most - before ? before + room : most;
-
-			mark_table(scan, p, j, radius, limit, most_nodes);
-			if (j > 0)
-				further += scan->npages - before;
-			if (scan->npages > most || further > most_further || scan->nodes > most_nodes)
+			mark_table(scan, p, j, radius, most, most_nodes);
+			if (scan->npages > most || scan->nodes > most_nodes)
 			{
 				mih_walk_unmark(scan);
 				return false;
@@ -276,10 +267,7 @@ visit_table(MihScan *scan, const MihVisit *visit, MihSink *sink)
 		mih_probe_page(scan, part, buf, sink);
 		UnlockReleaseBuffer(buf);
 	}
-	if (j == 0)
-		scan->first_pages += visit->to - visit->from;
-	else
-		scan->further_pages += visit->to - visit->from;
+	scan->visited_pages += visit->to - visit->from;
 	scan->stats.walk_pages += visit->to - visit->from;
 }
 
