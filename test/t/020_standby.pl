@@ -126,7 +126,7 @@ sub promote
 	$standby->promote;
 	compare_indexes($standby, "promoted $which");
 	$standby->safe_psql('postgres', join '', map { <<"SQL" } @MihLoad::tables);
-INSERT INTO $_ (code) SELECT draw($MihLoad::table{$_}{bits}) FROM generate_series(1, 900);
+INSERT INTO $_ (code) SELECT @{[ MihLoad::drawn($_) ]} FROM generate_series(1, 900) ON CONFLICT DO NOTHING;
 SELECT mih_flush('mih_$_');
 DELETE FROM $_ WHERE id % 3 = 0;
 SQL
