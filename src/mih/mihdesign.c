@@ -2,11 +2,11 @@
  * mihdesign.c
  *	  Choosing how a segment is written, from a sample of its codes.
  *
- * Three ways compete: a table for each chunk of the codes (m copies of every
- * entry), one table ordered by reference codes, and one packed table that is read
- * whole.  Which one touches fewest pages depends on the codes: those of a trained
- * network gather about the centres of classes, which references follow and chunks
- * do not, and evenly spread codes have no centres.
+ * A large segment has a table for each chunk of the codes (m copies of every
+ * entry), or one table ordered by reference codes.  Which of the two touches fewer
+ * pages depends on the codes: those of a trained network gather about the centres
+ * of classes, which references follow and chunks do not, and evenly spread codes
+ * have no centres.
  */
 #include "mih/mih.h"
 
@@ -27,15 +27,8 @@
 #define TAIL 8			   /* neighbours in the sample that tell how their number grows */
 #define CLOSE_STEP 16	   /* a close radius is one bit in so many */
 
-/*
- * References must touch less than this share of what the next best way does:
- * their estimate knows nothing of cells that end within a page.
- */
-#define CLEARLY_LESS 0.6
-/* Where there are no copies to save, and nothing but a pass to compare with. */
-#define WORTH_A_WALK 0.5
-/* Chunks that touch more of a pass than this are not worth their copies. */
-#define WORTH_COPIES 0.9
+/* Chunks must touch less than this share of what references touch in one copy. */
+#define WORTH_COPIES 0.5
 
 /* The questions by which layouts are compared. */
 typedef struct Trial
@@ -50,6 +43,13 @@ typedef struct Trial
 	int near[PROBES];  /* the radius at which it has NEIGHBOURS in the segment */
 	int close;		   /* the radius of a search for near-duplicates */
 } Trial;
+
+/* What a walk touches, as a share of a pass, on the average of the probes. */
+typedef struct Shares
+{
+	double near;
+	double close;
+} Shares;
 
 /*
  * The radius that holds NEIGHBOURS of nentries codes, given the number of codes of
@@ -108,12 +108,9 @@ begin_trial(Trial *trial, int nbits, double nentries, const uint8 *sample, int n
 	pfree(count);
 }
 
-/*
- * The share of a pass that walks over references touch, for the mean of the two
- * kinds of question; near alone goes to *near, and the shares by radius to reach.
- */
-static double
-try_references(const Trial *trial, const MihReferences *refs, double *near, double *reach)
+/* What walks over references touch; by radius, for the cost model, into reach. */
+static Shares
+try_references(const Trial *trial, const MihReferences *refs, double *reach)
 {
 	uint32 *keys = palloc(sizeof(uint32) * trial->nsample);
 	int64 *first = palloc(sizeof(int64) * (trial->nbits + 1));
@@ -147,12 +144,11 @@ try_references(const Trial *trial, const MihReferences *refs, double *near, doub
 	pfree(keys);
 	pfree(first);
 	pfree(total);
-	*near = met_near / all;
-	return (met_near + met_close) / all / 2;
+	return (Shares){.near = met_near / all, .close = met_close / all};
 }
 
-/* The share of a pass that walks over chunks touch, for both kinds of question. */
-static double
+/* What walks over chunk tables touch. */
+static Shares
 try_chunks(const Trial *trial, const MihLayout *layout)
 {
 	int m = layout->nchunks;
@@ -160,7 +156,8 @@ try_chunks(const Trial *trial, const MihLayout *layout)
 	MihShuffle *shuffle = mih_shuffle_make(layout, false);
 	uint32 *keys = palloc(sizeof(uint32) * trial->nsample * m);
 	uint8 *stored = palloc(trial->nbytes);
-	double share = 0;
+	double all = (double) trial->nprobes * trial->nsample;
+	Shares shares = {0};
 
 	/* Pages of table j are told apart by about so many leading bits of its keys. */
 	for (int i = 0; i < trial->nsample; i++)
@@ -185,11 +182,12 @@ try_chunks(const Trial *trial, const MihLayout *layout)
 				met[1] += trial->close >= j && differ <= (trial->close - j) / m;
 			}
 		/* A walk that touches more than a pass becomes one. */
-		share += Min(met[0], trial->nsample) + Min(met[1], trial->nsample);
+		shares.near += Min(met[0], trial->nsample) / all;
+		shares.close += Min(met[1], trial->nsample) / all;
 	}
 	pfree(keys);
 	pfree(stored);
-	return share / trial->nsample / trial->nprobes / 2;
+	return shares;
 }
 
 /*
@@ -215,32 +213,48 @@ find_references(const Trial *trial)
 }
 
 /*
- * Choose among references, m chunks and one packed table by the share of a pass
- * that a walk touches: for the nearest rows of some codes of the sample, and for
- * near-duplicates, which evenly spread codes are searched for with success.  Fewer
- * pages win; but as chunks take m times the room, and references but one, chunks
- * must touch clearly less than a pass, and do so clearly better than references.
+ * One figure for both questions.  The geometric mean lets a layout that answers one of
+ * them in few pages pay for the other: evenly spread codes have no near rows that
+ * any layout finds in less than a pass, but near-duplicates that chunks find.
+ */
+static double
+merit(const Trial *trial, Shares shares)
+{
+	double page = 1 / Max(trial->pages, 1);
+
+	return sqrt(Max(shares.near, page) * Max(shares.close, page));
+}
+
+/*
+ * Choose between references and m chunks by the share of a pass that a walk
+ * touches: for the nearest rows of some codes of the sample, and for near-duplicates.
+ * As chunk tables take m times the room and the time to write, and references but
+ * one, chunks must be clearly better.  References are never worse than one table in
+ * any other order: even where a walk ends up reading all of it, it begins where
+ * near codes are, which lowers the bound on the distances that matter.
  */
 static void
 choose(MihDesign *design, const Trial *trial)
 {
 	bool copies = trial->pages >= MIN_CHUNK_PAGES && trial->nbits <= MAX_CHUNK_BITS;
 	int m = copies ? count_chunks(trial->nbits, trial->pages) : 1;
-	double by_chunks = 1;
-	double by_references, near;
+	Shares by_references, by_chunks = {1, 1};
 
 	design->refs = find_references(trial);
-	by_references = try_references(trial, design->refs, &near, design->reach);
+	by_references = try_references(trial, design->refs, design->reach);
 	if (m > 1)
 	{
 		mih_cut_layout(&design->layout, trial->nbits, m, trial->sample, trial->nsample);
 		by_chunks = try_chunks(trial, &design->layout);
-		if (by_chunks > WORTH_COPIES)
+		if (merit(trial, by_chunks) > WORTH_COPIES * merit(trial, by_references))
 			m = 1;
 	}
-	if (m > 1 ? by_references < CLEARLY_LESS * by_chunks : near < WORTH_A_WALK)
-		m = 1;
-	else
+	elog(DEBUG1,
+		 "mih: walks to %d neighbours and to radius %d touch %.4f and %.4f of the "
+		 "pages by %d references, %.4f and %.4f by %d chunks",
+		 NEIGHBOURS, trial->close, by_references.near, by_references.close,
+		 design->refs->n, by_chunks.near, by_chunks.close, m);
+	if (m > 1)
 	{
 		pfree(design->refs);
 		design->refs = NULL;
@@ -264,10 +278,8 @@ mih_choose_design(MihDesign *design, MihLayoutOption option, int chunks, int nbi
 	begin_trial(&trial, nbits, Max(nentries, 1), sample, nsample);
 	if (option == MIH_LAYOUT_REFERENCES && nsample > 0)
 	{
-		double near;
-
 		design->refs = find_references(&trial);
-		try_references(&trial, design->refs, &near, design->reach);
+		try_references(&trial, design->refs, design->reach);
 	}
 	else if (chunks > 0)
 		design->ntables = Min(chunks, nbits);
