@@ -77,6 +77,7 @@ SELECT answers();
 VACUUM w;
 SELECT segments <= 9 AS levelled, rows, pending FROM mih_stats('mih_w');
 SELECT answers();
+INSERT INTO w SELECT i, i % 10, code(64, i::text) FROM generate_series(90001, 90100) i;
 SELECT mih_merge('mih_w') > 1 AS merged;
 SELECT segments, rows, pending FROM mih_stats('mih_w');
 SELECT mih_merge('mih_w');

@@ -145,7 +145,7 @@ typedef struct MihPart
 	uint8 reach[MIH_REACH_KNOTS]; /* segment by references: see mih_part_reach */
 } MihPart;
 
-/* A segment packed for lack of room, to be written as it should be: mihmerge.c. */
+/* A segment packed for lack of time or room, to be written anew: see mihmerge.c. */
 #define MIH_HALFWAY 0x01
 
 /* A VACUUM has begun to delete and not ended: tables of a segment may differ. */

@@ -2,23 +2,20 @@
  * mihmerge.c
  *	  Merge: when segments become one, and how many an inserter puts up with.
  *
- * A scan reads every small segment whole, and walks through every large one.  A
- * merge rewrites all it merges, a large one in several tables.  So those who have
- * time (VACUUM, mih_flush) keep segments levelled, while an inserter only sees
- * to it that scans do not pay too much: that the small segments stay a small part
- * of the index, and segments few.
+ * A merge rewrites all it merges, and a large segment in several tables.  So those
+ * who have time for that (VACUUM, mih_flush) keep segments levelled, while an
+ * inserter only keeps them few, and packs what it merges in one table, which scans
+ * read whole as they did before.  Whoever has time makes of it what it should be.
  */
 #include "mih/mih.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#define SMALL_PAGES 1024	/* smaller segments are read whole, or nearly so */
-#define SMALL_TOTAL 2048	/* an inserter merges them when all have more pages, */
-#define SMALL_SHARE 8		/* and more than one in so many of the index */
-#define MANY_SEGMENTS 24	/* it merges a size class when there are more segments, */
-#define INSERTER_PAGES 4096 /* as long as that has no more pages than this, */
-#define TOO_MANY 48			/* and however large when there are more than these */
+#define MANY_SEGMENTS 16	/* an inserter merges when there are more segments, */
+#define MERGE_AT_ONCE 8		/* so many of the smallest, */
+#define INSERTER_PAGES 2048 /* as long as they have no more pages than this, */
+#define TOO_MANY 48			/* and all of a class when there are more than these */
 #define ROOM_SHARE 4		/* more than one in so many blocks are written in two steps */
 
 /* Segments picked for a merge out of all. */
@@ -31,7 +28,7 @@ typedef struct Choice
 	uint64 pages;  /* of one table of each of the chosen */
 	uint64 blocks; /* of all their tables */
 	bool tables;   /* one has several tables */
-	bool halfway;  /* it is one that was packed to be written anew */
+	bool halfway;  /* it is one packed segment, to be written anew */
 } Choice;
 
 /* Size class of a segment: segments of one class differ less than fourfold. */
@@ -96,21 +93,28 @@ choose_class(Choice *choice)
 	return false;
 }
 
-/* All small segments, if there are enough of them to matter to scans. */
-static bool
-choose_small(Choice *choice)
+static int
+by_size(const void *a, const void *b)
 {
-	uint64 total = 0;
+	const MihPart *x = a;
+	const MihPart *y = b;
 
+	return (x->npages > y->npages) - (x->npages < y->npages);
+}
+
+/* What an inserter cannot put off. */
+static bool
+choose_few(Choice *choice)
+{
+	if (choice->nall > TOO_MANY)
+		return choose_class(choice);
+	if (choice->nall <= MANY_SEGMENTS)
+		return false;
+	qsort(choice->all, choice->nall, sizeof(MihPart), by_size);
 	choose_none(choice);
-	for (int i = 0; i < choice->nall; i++)
-	{
-		total += choice->all[i].npages;
-		if (choice->all[i].npages < SMALL_PAGES)
-			choose(choice, i);
-	}
-	return choice->n > 1 && choice->pages > SMALL_TOTAL &&
-		   choice->pages > total / SMALL_SHARE;
+	for (int i = 0; i < MERGE_AT_ONCE; i++)
+		choose(choice, i);
+	return choice->pages <= INSERTER_PAGES;
 }
 
 /* One segment that VACUUM has thinned. */
@@ -127,7 +131,7 @@ choose_thin(Relation index, Choice *choice)
 	return false;
 }
 
-/* A segment that was packed to make room, and waits to be what it should be. */
+/* A segment that was packed for lack of time or room, to be what it should be. */
 static bool
 choose_halfway(Choice *choice)
 {
@@ -145,20 +149,18 @@ choose_halfway(Choice *choice)
 static bool
 choose_merge(Relation index, MihMergeBy by, Choice *choice)
 {
-	if (choose_halfway(choice))
-		return true;
 	switch (by)
 	{
 		case MIH_BY_INSERTER:
-			return choose_small(choice) ||
-				   (choice->nall > MANY_SEGMENTS && choose_class(choice) &&
-					(choice->pages <= INSERTER_PAGES || choice->nall > TOO_MANY));
+			return choose_few(choice);
 		case MIH_BY_VACUUM:
-			return choose_class(choice) || choose_thin(index, choice);
+			return choose_class(choice) || choose_halfway(choice) ||
+				   choose_thin(index, choice);
 		case MIH_BY_DEMAND:
+			choose_none(choice);
 			for (int i = 0; i < choice->nall; i++)
 				choose(choice, i);
-			return choice->n > 1 || choose_thin(index, choice);
+			return choice->n > 1 || choose_halfway(choice) || choose_thin(index, choice);
 	}
 	return false;
 }
@@ -198,7 +200,7 @@ mih_merge_segments(Relation index, MihMergeBy by)
 		if (!choose_merge(index, by, choice))
 			break;
 		mih_replace_segments(index, &meta, choice->chosen, choice->n,
-							 packed_first(index, choice));
+							 by == MIH_BY_INSERTER || packed_first(index, choice));
 		merged += choice->halfway ? 0 : choice->n; /* counted when it was packed */
 		MemoryContextReset(context);
 	}
