@@ -34,6 +34,7 @@ typedef struct Shape
 	MihMeta meta;
 	double entries;		/* rows */
 	double pass_pages;	/* a pass over everything */
+	double list_pages;	/* of them those of lists, which every search reads */
 	double parts;		/* live parts */
 	double random_cost; /* of a page */
 	double seq_cost;
@@ -64,7 +65,7 @@ read_shape(PlannerInfo *root, const IndexOptInfo *info, double loops, Shape *sha
 		index_close(index, NoLock);
 	}
 	shape->entries = Max(info->tuples, 1);
-	shape->pass_pages = 0;
+	shape->pass_pages = shape->list_pages = 0;
 	shape->parts = 0;
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 	{
@@ -74,6 +75,8 @@ read_shape(PlannerInfo *root, const IndexOptInfo *info, double loops, Shape *sha
 			continue;
 		shape->parts++;
 		shape->pass_pages += part->npages;
+		if (part->kind != MIH_PART_SEGMENT)
+			shape->list_pages += part->npages;
 	}
 }
 
@@ -180,6 +183,14 @@ pass_cost(const Shape *shape)
 	return read_cost(shape, shape->pass_pages, shape->seq_cost);
 }
 
+/* Price of the pages of a walk: those of lists in sequence, of segments at random. */
+static double
+walk_cost(const Shape *shape, double pages)
+{
+	return read_cost(shape, shape->list_pages, shape->seq_cost) +
+		   read_cost(shape, Max(0, pages - shape->list_pages), shape->random_cost);
+}
+
 /* Refills of the queue, each by a pass, that so many rows take after the first. */
 static double
 refills(double rows)
@@ -203,8 +214,7 @@ ball_cost(const Shape *shape, int radius)
 {
 	double several;
 
-	return Min(read_cost(shape, mih_walk_pages(&shape->meta, radius, &several),
-						 shape->random_cost),
+	return Min(walk_cost(shape, mih_walk_pages(&shape->meta, radius, &several)),
 			   pass_cost(shape));
 }
 
@@ -222,7 +232,7 @@ ordered_cost(const Shape *shape, int radius, double rows, bool bounded)
 	double pages = mih_walk_pages(&shape->meta, radius, &several);
 
 	if (several <= share || (bounded && pages <= shape->pass_pages))
-		cost = read_cost(shape, pages, shape->random_cost);
+		cost = walk_cost(shape, pages);
 	else
 	{
 		int usual = mih_expected_radius(&shape->meta, shape->entries, MIH_USUAL_ROWS);
