@@ -228,18 +228,19 @@ ordered_cost(const Shape *shape, int radius, double rows, bool bounded)
 {
 	double pass = pass_cost(shape);
 	double share = MIH_WALK_SHARE * shape->pass_pages;
+	double most = (1 + MIH_WALK_SHARE) * pass; /* of any search */
 	double several, cost;
 	double pages = mih_walk_pages(&shape->meta, radius, &several);
 
 	if (several <= share || (bounded && pages <= shape->pass_pages))
-		cost = walk_cost(shape, pages);
+		cost = Min(walk_cost(shape, pages), most);
 	else
 	{
 		int usual = mih_expected_radius(&shape->meta, shape->entries, MIH_USUAL_ROWS);
 
 		/* A walk that ends in a pass, if it is begun at all. */
 		mih_walk_pages(&shape->meta, usual, &several);
-		cost = several <= share ? (1 + MIH_WALK_SHARE) * pass : pass;
+		cost = several <= share ? most : pass;
 	}
 	return cost + refills(rows) * pass;
 }
