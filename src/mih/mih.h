@@ -72,7 +72,7 @@
  * Pages that a walk over several tables may visit, as a share of a pass.  A pass
  * may follow, so this bounds what a walk can waste.
  */
-#define MIH_WALK_SHARE 0.33
+#define MIH_WALK_SHARE 0.36
 
 /* Rows that a scan of unknown LIMIT is expected to be asked for. */
 #define MIH_USUAL_ROWS 10

@@ -13,7 +13,7 @@
 #include "miscadmin.h"
 
 /* So many results are as good as all that will be asked for. */
-#define ENOUGH_ROWS (2 * MIH_USUAL_ROWS)
+#define ENOUGH_ROWS MIH_USUAL_ROWS
 
 /* Keys that two arrays of twice that many may hold in work_mem. */
 static int64
