@@ -12,7 +12,7 @@ use strict;
 use warnings;
 use Deephash;
 use Exporter 'import';
-use File::Copy qw(copy);
+use Test::More ();
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(power_cut immediate_stop kill_one kill_in_recovery start_server harm_files);
@@ -105,7 +105,11 @@ sub start_server
 		'-o', '--cluster-name=' . $server->name, 'start');
 	my $status = system @start;
 	return $status if @option;
-	die "the server does not start; see " . $server->logfile if $status;
+	if ($status)
+	{
+		my @why = server_log($server) =~ /((?:FATAL|PANIC|CONTEXT): .*)/g;
+		Test::More::BAIL_OUT('the server does not start: ' . join ' / ', @why > 4 ? @why[ -4 .. -1 ] : @why);
+	}
 	$server->{_pid} = postmaster($server);
 }
 
