@@ -25,6 +25,7 @@
 #define PROBES 64		   /* codes of the sample that are asked for */
 #define NEIGHBOURS 10	   /* so many neighbours of each */
 #define TAIL 8			   /* neighbours in the sample that tell how their number grows */
+#define TEST_STEP 4		   /* every such code of the sample is held back to test */
 #define CLOSE_STEP 16	   /* a close radius is one bit in so many */
 
 /* Chunks must touch less than this share of what references touch in one copy. */
@@ -38,8 +39,12 @@ typedef struct Trial
 	double pages; /* of one table */
 	const uint8 *sample;
 	int nsample;
+	uint8 *fit; /* codes of the sample to find references for, */
+	int nfit;
+	uint8 *test; /* and the others, which tell how well they serve */
+	int ntest;
 	int nprobes;
-	int probe[PROBES]; /* which of the sample is asked for */
+	int probe[PROBES]; /* which of test are asked for */
 	int near[PROBES];  /* the radius at which it has NEIGHBOURS in the segment */
 	int close;		   /* the radius of a search for near-duplicates */
 } Trial;
@@ -80,6 +85,30 @@ near_radius(const Trial *trial, const int *count, double nentries)
 	return Max(0, (int) rint(first - log(1 / want) * (r - first) / log(TAIL)));
 }
 
+/*
+ * Deal the sample to fit and test: references lie nearer to the codes they were
+ * found for than to others.  A small sample serves as both.
+ */
+static void
+split_sample(Trial *trial)
+{
+	int nbytes = trial->nbytes;
+	Size size = Max((Size) trial->nsample * nbytes, 1);
+
+	trial->fit = palloc(size);
+	trial->test = palloc(size);
+	for (int i = 0; i < trial->nsample; i++)
+	{
+		const uint8 *code = trial->sample + (Size) i * nbytes;
+		bool small = trial->nsample < MIN_SAMPLE;
+
+		if (small || i % TEST_STEP != 0)
+			memcpy(trial->fit + (Size) trial->nfit++ * nbytes, code, nbytes);
+		if (small || i % TEST_STEP == 0)
+			memcpy(trial->test + (Size) trial->ntest++ * nbytes, code, nbytes);
+	}
+}
+
 static void
 begin_trial(Trial *trial, int nbits, double nentries, const uint8 *sample, int nsample)
 {
@@ -92,12 +121,14 @@ begin_trial(Trial *trial, int nbits, double nentries, const uint8 *sample, int n
 		nentries * (trial->nbytes + sizeof(ItemPointerData)) / (double) MihPageCapacity;
 	trial->sample = sample;
 	trial->nsample = nsample;
-	trial->nprobes = Min(PROBES, nsample);
+	trial->nfit = trial->ntest = 0;
+	split_sample(trial);
+	trial->nprobes = Min(PROBES, trial->ntest);
 	trial->close = nbits / CLOSE_STEP;
 	for (int p = 0; p < trial->nprobes; p++)
 	{
-		trial->probe[p] = (int) ((int64) p * nsample / trial->nprobes);
-		hamming_kernels()->distances(sample + (Size) trial->probe[p] * trial->nbytes,
+		trial->probe[p] = (int) ((int64) p * trial->ntest / trial->nprobes);
+		hamming_kernels()->distances(trial->test + (Size) trial->probe[p] * trial->nbytes,
 									 sample, trial->nbytes, nsample, d);
 		memset(count, 0, sizeof(int) * (nbits + 1));
 		for (int i = 0; i < nsample; i++)
@@ -112,22 +143,22 @@ begin_trial(Trial *trial, int nbits, double nentries, const uint8 *sample, int n
 static Shares
 try_references(const Trial *trial, const MihReferences *refs, double *reach)
 {
-	uint32 *keys = palloc(sizeof(uint32) * trial->nsample);
+	uint32 *keys = palloc(sizeof(uint32) * trial->ntest);
 	int64 *first = palloc(sizeof(int64) * (trial->nbits + 1));
 	int64 *total = palloc0(sizeof(int64) * (trial->nbits + 1));
-	double all = (double) trial->nprobes * trial->nsample;
+	double all = (double) trial->nprobes * trial->ntest;
 	int64 met_near = 0;
 	int64 met_close = 0;
 	int64 met = 0;
 	int knot = 0;
 
-	for (int i = 0; i < trial->nsample; i++)
-		keys[i] = mih_reference_key(refs, trial->sample + (Size) i * trial->nbytes);
+	for (int i = 0; i < trial->ntest; i++)
+		keys[i] = mih_reference_key(refs, trial->test + (Size) i * trial->nbytes);
 	for (int p = 0; p < trial->nprobes; p++)
 	{
 		memset(first, 0, sizeof(int64) * (trial->nbits + 1));
-		mih_reference_reach(refs, trial->sample + (Size) trial->probe[p] * trial->nbytes,
-							keys, trial->nsample, first);
+		mih_reference_reach(refs, trial->test + (Size) trial->probe[p] * trial->nbytes,
+							keys, trial->ntest, first);
 		for (int r = 0; r <= trial->nbits; r++)
 		{
 			met_near += r <= trial->near[p] ? first[r] : 0;
@@ -154,15 +185,15 @@ try_chunks(const Trial *trial, const MihLayout *layout)
 	int m = layout->nchunks;
 	int lead = (int) floor(log2(Max(trial->pages, 2)));
 	MihShuffle *shuffle = mih_shuffle_make(layout, false);
-	uint32 *keys = palloc(sizeof(uint32) * trial->nsample * m);
+	uint32 *keys = palloc(sizeof(uint32) * trial->ntest * m);
 	uint8 *stored = palloc(trial->nbytes);
-	double all = (double) trial->nprobes * trial->nsample;
+	double all = (double) trial->nprobes * trial->ntest;
 	Shares shares = {0};
 
 	/* Pages of table j are told apart by about so many leading bits of its keys. */
-	for (int i = 0; i < trial->nsample; i++)
+	for (int i = 0; i < trial->ntest; i++)
 	{
-		mih_shuffle(shuffle, trial->sample + (Size) i * trial->nbytes, stored);
+		mih_shuffle(shuffle, trial->test + (Size) i * trial->nbytes, stored);
 		for (int j = 0; j < m; j++)
 			keys[(Size) i * m + j] =
 				mih_key(layout, j, stored) >> Max(0, mih_key_bits(layout, j) - lead);
@@ -171,7 +202,7 @@ try_chunks(const Trial *trial, const MihLayout *layout)
 	{
 		int64 met[2] = {0, 0};
 
-		for (int i = 0; i < trial->nsample; i++)
+		for (int i = 0; i < trial->ntest; i++)
 			for (int j = 0; j < m; j++)
 			{
 				int differ = pg_popcount32(keys[(Size) i * m + j] ^
@@ -182,8 +213,8 @@ try_chunks(const Trial *trial, const MihLayout *layout)
 				met[1] += trial->close >= j && differ <= (trial->close - j) / m;
 			}
 		/* A walk that touches more than a pass becomes one. */
-		shares.near += Min(met[0], trial->nsample) / all;
-		shares.close += Min(met[1], trial->nsample) / all;
+		shares.near += Min(met[0], trial->ntest) / all;
+		shares.close += Min(met[1], trial->ntest) / all;
 	}
 	pfree(keys);
 	pfree(stored);
@@ -209,7 +240,7 @@ find_references(const Trial *trial)
 {
 	int want = (int) Max(1, Min(MIH_MAX_REFERENCES, trial->pages / CELL_PAGES));
 
-	return mih_find_references(trial->sample, trial->nsample, trial->nbits, want);
+	return mih_find_references(trial->fit, trial->nfit, trial->nbits, want);
 }
 
 /*

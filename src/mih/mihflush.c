@@ -17,7 +17,7 @@
 
 #define SAMPLE_CODES 1024 /* of a small segment */
 #define LARGE_SAMPLE 4096 /* of one of LARGE_PAGES pages or more */
-#define LARGE_PAGES 1024
+#define LARGE_PAGES 256
 #define RESERVED_SLOTS 3 /* for the lists that inserters start, and a segment */
 
 /*
