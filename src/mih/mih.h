@@ -482,6 +482,11 @@ extern bool mihinsert(Relation index, Datum *values, bool *isnull, ItemPointer t
 					  Relation heap, IndexUniqueCheck check,
 					  COMPAT_INDEX_UNCHANGED IndexInfo *info);
 
+/* mihserial.c */
+extern void mih_lock_search(Relation index, const uint8 *code, int nbits, int radius,
+							Snapshot snapshot);
+extern void mih_check_searches(Relation index, const uint8 *code, int nbits);
+
 /* mihflush.c */
 extern int64 mih_flush_pending(Relation index);
 extern void mih_compact_nulls(Relation index);

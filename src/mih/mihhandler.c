@@ -26,7 +26,7 @@ mihhandler(PG_FUNCTION_ARGS)
 	am->amsearchnulls = true;
 	am->amstorage = false;
 	am->amclusterable = false;
-	am->ampredlocks = false;
+	am->ampredlocks = true;
 	am->amcanparallel = false;
 	am->amcaninclude = false;
 	am->amusemaintenanceworkmem = true;

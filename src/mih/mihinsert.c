@@ -257,6 +257,8 @@ insert_entry(Relation index, const Entry *entry)
 			flush_if_free(index);
 		break;
 	}
+	mih_check_searches(index, entry->code ? entry->code->bits : NULL,
+					   entry->code ? entry->code->nbits : 0);
 }
 
 /*

@@ -5,6 +5,7 @@
 #include "mih/mihscan.h"
 
 #include "access/relscan.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
@@ -12,17 +13,23 @@
 
 MihScanStats mih_last_scan;
 
+static void
+begin(MihScan *scan, Relation index, MemoryContext parent)
+{
+	memset(scan, 0, sizeof(MihScan));
+	scan->index = index;
+	scan->lasting = AllocSetContextCreate(parent, "mih scan", ALLOCSET_DEFAULT_SIZES);
+	scan->context =
+		AllocSetContextCreate(scan->lasting, "mih query", ALLOCSET_SMALL_SIZES);
+}
+
 IndexScanDesc
 mihbeginscan(Relation index, int nkeys, int norderbys)
 {
 	IndexScanDesc desc = RelationGetIndexScan(index, nkeys, norderbys);
 	MihScan *scan = palloc0(sizeof(MihScan));
 
-	scan->index = index;
-	scan->lasting =
-		AllocSetContextCreate(CurrentMemoryContext, "mih scan", ALLOCSET_DEFAULT_SIZES);
-	scan->context =
-		AllocSetContextCreate(scan->lasting, "mih query", ALLOCSET_SMALL_SIZES);
+	begin(scan, index, CurrentMemoryContext);
 	if (norderbys > 1)
 	{
 		desc->xs_orderbyvals = palloc0(sizeof(Datum) * norderbys);
@@ -60,7 +67,9 @@ release_parts(MihScan *scan)
 
 /*
  * Another query.  The parts stay pinned: what they held when they were pinned is
- * all that the snapshot of the scan can see.
+ * all that the snapshot of the scan can see.  But a serializable transaction must
+ * also meet entries that it cannot see, of inserters who looked for the locks of this
+ * query before it took them; so it pins the parts anew.
  */
 void
 mihrescan(IndexScanDesc desc, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
@@ -68,6 +77,14 @@ mihrescan(IndexScanDesc desc, ScanKey keys, int nkeys, ScanKey orderbys, int nor
 	MihScan *scan = desc->opaque;
 
 	report(scan);
+	if (scan->pinned && IsolationIsSerializable())
+	{
+		MemoryContext lasting = scan->lasting;
+
+		release_parts(scan);
+		begin(scan, scan->index, MemoryContextGetParent(lasting));
+		MemoryContextDelete(lasting);
+	}
 	MemoryContextReset(scan->context);
 	if (keys && desc->numberOfKeys > 0)
 		memmove(desc->keyData, keys, desc->numberOfKeys * sizeof(ScanKeyData));
@@ -280,6 +297,27 @@ prepare_parts(MihScan *scan)
 	}
 }
 
+/*
+ * Before it pins parts, a serializable transaction locks what it is going to see: the
+ * smallest of the balls, or everything.
+ */
+static void
+lock_search(MihScan *scan, Snapshot snapshot)
+{
+	const uint8 *code = scan->nbits > 0 ? scan->query : NULL;
+	int radius = scan->max_distance;
+
+	if (!IsolationIsSerializable())
+		return;
+	for (int i = 0; i < scan->nfilters; i++)
+		if (scan->balls[i]->nbits == scan->nbits && scan->balls[i]->radius < radius)
+		{
+			code = scan->balls[i]->bits;
+			radius = scan->balls[i]->radius;
+		}
+	mih_lock_search(scan->index, code, scan->nbits, radius, snapshot);
+}
+
 /* Begin to answer: on the first call after a rescan. */
 static void
 start(IndexScanDesc desc)
@@ -301,6 +339,7 @@ start(IndexScanDesc desc)
 							   RelationGetRelationName(scan->index))));
 	pgstat_count_index_scan(scan->index);
 	compat_count_search(desc);
+	lock_search(scan, desc->xs_snapshot);
 	if (!scan->pinned)
 		pin_parts(scan);
 	memset(&scan->stats, 0, sizeof(MihScanStats));
