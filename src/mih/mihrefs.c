@@ -23,15 +23,18 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
-#define CELL_PAD 16		  /* distances are searched in blocks of so many */
+#define LANES 8			  /* distances that are compared at once: 16 bytes */
 #define SEED_TRIALS 4	  /* codes tried for each further reference */
 #define SEED_ROUNDS 3	  /* corrections of all references */
 #define KEY_SHELL_BITS 16 /* low bits of a key: the distance to the reference */
 #define REACH_SCALE 16.0  /* a byte of MihPart.reach halves the share this often */
 #define NO_CELL PG_UINT16_MAX
 
-StaticAssertDecl(MIH_MAX_REFERENCES % CELL_PAD == 0, "blocks fill the array");
+StaticAssertDecl(MIH_MAX_REFERENCES % LANES == 0, "blocks fill the array");
 StaticAssertDecl(HAMMING_MAX_BITS < PG_INT16_MAX, "distances fit int16");
+
+/* Of GCC and clang: signed 16-bit numbers side by side. */
+typedef int16 Lanes __attribute__((vector_size(2 * LANES)));
 
 static inline uint32
 make_key(int reference, int distance)
@@ -64,34 +67,44 @@ make_references(int n, int nbytes)
 	return refs;
 }
 
-/* The key of a code: its nearest reference, the least among equals, and how far. */
+/*
+ * The key of a code: its nearest reference, the least among equals, and how far.
+ * Written for vector instructions, as each row of a build passes here: lane i
+ * looks at references i, i + LANES, i + 2 * LANES and so on.
+ */
 uint32
 mih_reference_key(const MihReferences *refs, const uint8 *code)
 {
 	uint16 d[MIH_MAX_REFERENCES];
-	int padded = TYPEALIGN(CELL_PAD, refs->n);
-	uint16 least = NO_CELL;
-	int block = 0;
+	int16 blocks = (refs->n + LANES - 1) / LANES;
+	Lanes least = (Lanes){0} + (int16) PG_INT16_MAX;
+	Lanes where = {0};
+	int best = MIH_MAX_REFERENCES;
+	int distance = PG_INT16_MAX;
 
 	hamming_kernels()->distances(code, refs->codes, refs->nbytes, refs->n, d);
-	for (int c = refs->n; c < padded; c++)
+	for (int c = refs->n; c < blocks * LANES; c++)
 		d[c] = PG_INT16_MAX;
-	/* Fixed blocks of signed 16-bit numbers become a few vector instructions. */
-	for (int base = 0; base < padded; base += CELL_PAD)
+	for (int16 block = 0; block < blocks; block++)
 	{
-		int16 m = PG_INT16_MAX;
+		Lanes x, less;
 
-		for (int i = 0; i < CELL_PAD; i++)
-			m = (int16) d[base + i] < m ? (int16) d[base + i] : m;
-		if (m < least)
+		memcpy(&x, d + block * LANES, sizeof(x));
+		less = x < least;
+		least = (x & less) | (least & ~less);
+		where = (((Lanes){0} + block) & less) | (where & ~less);
+	}
+	for (int i = 0; i < LANES; i++)
+	{
+		int c = where[i] * LANES + i;
+
+		if (least[i] < distance || (least[i] == distance && c < best))
 		{
-			least = m;
-			block = base;
+			distance = least[i];
+			best = c;
 		}
 	}
-	while (d[block] != least)
-		block++;
-	return make_key(block, least);
+	return make_key(best, distance);
 }
 
 /* An entry with this key was written: widen the shells of its cell. */
