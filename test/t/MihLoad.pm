@@ -181,7 +181,7 @@ my @mixtures = (
 	[qw(read read read check single hot)]);
 
 # What constraints, concurrent DDL, cancels and deadlocks may say to a session.
-my $pardoned = qr/^(?:23P01|40P01|40001|55P03|57014|57P0\d|08\w\w\w|42704|42P01|42P07|53300|25P02
+my $pardoned = qr/^(?:23P01|40P01|40001|55P03|57014|57P0\d|08\w\w\w|42704|42P01|42P07|53300|25P02|55000:\s+index\ "\w+"\ is\ not\ valid
 	|XX000:\s+(?:could\ not\ open\ relation\ with\ OID|tuple\ concurrently|cache\ lookup\ failed))/x;
 
 sub start_load
