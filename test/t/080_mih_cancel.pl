@@ -37,7 +37,8 @@ unlike(server_log($server), qr/PANIC|TRAP:|was terminated by signal|leak/, 'the 
 $server->stop;
 done_testing();
 
-# Run the statement with timeouts spread over the time that it takes; they count.
+# Run the statement with timeouts spread over the time that it takes, shorter ones
+# if it is done before; returns how often it was cancelled.
 sub cancelled
 {
 	my ($sql, $prepare, $tries) = @_;
@@ -46,12 +47,14 @@ sub cancelled
 	$server->safe_psql('postgres', $sql);
 	my $takes = 1000 * (time - $begin);
 	my $cancelled = 0;
-	for my $try (1 .. $tries)
+	for my $try (1 .. 5 * $tries)
 	{
+		last if $try > $tries && $cancelled;
 		$server->safe_psql('postgres', $prepare) if $prepare;
 		my $timeout = 1 + int($takes * (rand(0.9) + 0.02));
 		my ($status, undef, $err) = $server->psql('postgres', "SET statement_timeout = $timeout; $sql", on_error_die => 0);
-		$cancelled++ if $err =~ /canceling statement due to statement timeout/;
+		if ($err =~ /canceling statement due to statement timeout/) { $cancelled++ }
+		else { $takes *= 0.9 }
 		die $err if $status && $err !~ /canceling statement/;
 	}
 	return $cancelled;
