@@ -157,7 +157,7 @@ bench-decode: $(B)/bench/decode
 # ROWS=N rows; SETS and QUERIES as in the script.
 .PHONY: bench-search
 bench-search: tree $(B)/bench/search
-	@bench/search.sh $(ROWS)
+	@ROWS="$(ROWS)" bench/search.sh
 
 # Then run build/fuzz/fuzz_NAME [CORPUS]; needs clang with libFuzzer.
 FUZZ_CC ?= clang

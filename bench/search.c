@@ -1,12 +1,16 @@
 /*
  * search.c
- *	  For search.sh: makes codes to search, and times a plain pass over them.
+ *	  For search.sh: makes codes to search, times a plain pass over them, and
+ *	  says what the answers are.
  *
- *	  search make uniform|clustered BITS ROWS QUERIES SEED FILE
- *		prints ROWS codes in hexadecimal and writes QUERIES more to FILE
+ *	  search make KIND BITS ROWS QUERIES SEED FILE
+ *		prints ROWS codes in hexadecimal and writes QUERIES more to FILE; KIND is
+ *		uniform, clustered (a fifth exact duplicates) or clustered90 (nine tenths)
  *	  search pass CODES QUERIES K
  *		reads two such files and prints the median, over the queries, of the
  *		milliseconds of CPU that finding the K nearest by one thread takes
+ *	  search truth CODES QUERIES K
+ *		prints for each query the distances of the K nearest, in order
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -66,9 +70,16 @@ clustered_code(uint8_t *code, size_t nbytes, const uint8_t *centres)
 static void
 print_code(FILE *file, const uint8_t *code, size_t nbytes)
 {
+	static const char digits[] = "0123456789abcdef";
+	char line[2 * HAMMING_MAX_BYTES + 1];
+
 	for (size_t i = 0; i < nbytes; i++)
-		fprintf(file, "%02x", code[i]);
-	fputc('\n', file);
+	{
+		line[2 * i] = digits[code[i] >> 4];
+		line[2 * i + 1] = digits[code[i] & 15];
+	}
+	line[2 * nbytes] = '\n';
+	fwrite(line, 1, 2 * nbytes + 1, file);
 }
 
 static void *
@@ -82,8 +93,10 @@ need(void *memory)
 	return memory;
 }
 
+/* duplicates: the share of rows that repeat an earlier code. */
 static void
-make(bool clustered, size_t nbytes, size_t rows, size_t nqueries, FILE *file)
+make(bool clustered, double duplicates, size_t nbytes, size_t rows, size_t nqueries,
+	 FILE *file)
 {
 	uint8_t *centres = need(malloc(CENTRES * nbytes));
 	uint8_t *codes = need(malloc(rows * nbytes));
@@ -93,7 +106,7 @@ make(bool clustered, size_t nbytes, size_t rows, size_t nqueries, FILE *file)
 	for (size_t i = 0; i < rows; i++)
 		if (!clustered)
 			uniform_code(codes + i * nbytes, nbytes);
-		else if (i > 0 && next_unit() < 0.2)
+		else if (i > 0 && next_unit() < duplicates)
 			memcpy(codes + i * nbytes, codes + next_random() % i * nbytes, nbytes);
 		else
 			clustered_code(codes + i * nbytes, nbytes, centres);
@@ -125,6 +138,12 @@ make(bool clustered, size_t nbytes, size_t rows, size_t nqueries, FILE *file)
 	free(centres);
 }
 
+static unsigned
+nibble(char c)
+{
+	return c <= '9' ? (unsigned) (c - '0') : (unsigned) (c - 'a' + 10);
+}
+
 /* Codes of a file, packed; all lines have the same length. */
 static uint8_t *
 load(const char *name, size_t *nbytes, size_t *ncodes)
@@ -153,27 +172,28 @@ load(const char *name, size_t *nbytes, size_t *ncodes)
 		if ((*ncodes + 1) * n > size)
 			codes = need(realloc(codes, size = 2 * size + 4096));
 		for (size_t i = 0; i < n; i++)
-		{
-			char digits[3] = {line[2 * i], line[2 * i + 1], 0};
-
-			codes[*ncodes * n + i] = (uint8_t) strtoul(digits, NULL, 16);
-		}
+			codes[*ncodes * n + i] =
+				(uint8_t) (nibble(line[2 * i]) << 4 | nibble(line[2 * i + 1]));
 		++*ncodes;
 	}
 	fclose(file);
 	return codes;
 }
 
-/* The distance of the k-th nearest code: a histogram of hits lowers the bound. */
+/*
+ * The distance of the k-th nearest code; counts gets the number of codes at each
+ * distance up to it, and perhaps some beyond.  A histogram of hits lowers the bound.
+ */
 static uint32_t
-search(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes, size_t k)
+search(const uint8_t *query, const uint8_t *codes, size_t nbytes, size_t ncodes, size_t k,
+	   size_t counts[HAMMING_MAX_BITS + 1])
 {
 	const HammingKernels *kernels = hamming_kernels();
-	size_t counts[HAMMING_MAX_BITS + 1] = {0};
 	size_t within = 0; /* codes counted up to bound */
 	uint32_t bound = (uint32_t) nbytes * 8;
 	uint64_t mask[BLOCK / 64];
 
+	memset(counts, 0, sizeof(size_t) * (HAMMING_MAX_BITS + 1));
 	for (size_t at = 0; at < ncodes; at += BLOCK)
 	{
 		size_t n = ncodes - at < BLOCK ? ncodes - at : BLOCK;
@@ -205,25 +225,19 @@ compare_doubles(const void *a, const void *b)
 }
 
 static int
-time_passes(const char *rows, const char *queries, size_t k)
+time_passes(const uint8_t *codes, size_t ncodes, const uint8_t *query, size_t nqueries,
+			size_t nbytes, size_t k)
 {
-	size_t nbytes, qbytes, ncodes, nqueries;
-	uint8_t *codes = load(rows, &nbytes, &ncodes);
-	uint8_t *query = load(queries, &qbytes, &nqueries);
-	double *times = need(malloc(sizeof(double) * (nqueries + 1)));
+	static size_t counts[HAMMING_MAX_BITS + 1];
+	double *times = need(malloc(sizeof(double) * nqueries));
 	uint64_t sum = 0; /* of the results, so that none is optimised away */
 
-	if (nqueries == 0 || ncodes == 0 || nbytes != qbytes)
-	{
-		fputs("no codes, or codes and queries of different lengths\n", stderr);
-		return 1;
-	}
 	for (size_t q = 0; q < nqueries; q++)
 	{
 		struct timespec t0, t1;
 
 		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t0);
-		sum += search(query + q * nbytes, codes, nbytes, ncodes, k);
+		sum += search(query + q * nbytes, codes, nbytes, ncodes, k, counts);
 		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t1);
 		times[q] = (double) (t1.tv_sec - t0.tv_sec) * 1e3 +
 				   (double) (t1.tv_nsec - t0.tv_nsec) / 1e6;
@@ -232,9 +246,50 @@ time_passes(const char *rows, const char *queries, size_t k)
 	printf("%.4f %s %.2f\n", times[nqueries / 2], hamming_kernels()->name,
 		   (double) sum / (double) nqueries);
 	free(times);
+	return 0;
+}
+
+/* A line a query: the distances as an array of PostgreSQL. */
+static int
+print_truth(const uint8_t *codes, size_t ncodes, const uint8_t *query, size_t nqueries,
+			size_t nbytes, size_t k)
+{
+	static size_t counts[HAMMING_MAX_BITS + 1];
+
+	for (size_t q = 0; q < nqueries; q++)
+	{
+		uint32_t bound = search(query + q * nbytes, codes, nbytes, ncodes, k, counts);
+		size_t printed = 0;
+
+		putchar('{');
+		for (uint32_t d = 0; d <= bound; d++)
+			for (size_t i = 0; i < counts[d] && printed < k; i++)
+				printf(printed++ ? ",%u" : "%u", d);
+		puts("}");
+	}
+	return 0;
+}
+
+static int
+answer(char **argv)
+{
+	size_t nbytes, qbytes, ncodes, nqueries;
+	uint8_t *codes = load(argv[2], &nbytes, &ncodes);
+	uint8_t *query = load(argv[3], &qbytes, &nqueries);
+	size_t k = strtoul(argv[4], NULL, 10);
+	int status;
+
+	if (nqueries == 0 || ncodes == 0 || nbytes != qbytes)
+	{
+		fputs("no codes, or codes and queries of different lengths\n", stderr);
+		return 1;
+	}
+	status = strcmp(argv[1], "pass") == 0
+				 ? time_passes(codes, ncodes, query, nqueries, nbytes, k)
+				 : print_truth(codes, ncodes, query, nqueries, nbytes, k);
 	free(query);
 	free(codes);
-	return 0;
+	return status;
 }
 
 int
@@ -254,16 +309,17 @@ main(int argc, char **argv)
 		}
 		if (nbits >= 8 && nbits % 8 == 0 && nbits <= HAMMING_MAX_BITS && rows > 0)
 		{
-			make(strcmp(argv[2], "clustered") == 0, nbits / 8, rows,
+			make(strncmp(argv[2], "clustered", 9) == 0,
+				 strcmp(argv[2], "clustered90") == 0 ? 0.9 : 0.2, nbits / 8, rows,
 				 strtoul(argv[5], NULL, 10), file);
 			return fclose(file) == 0 ? 0 : 1;
 		}
 		fclose(file);
 	}
-	else if (argc == 5 && strcmp(argv[1], "pass") == 0)
-		return time_passes(argv[2], argv[3], strtoul(argv[4], NULL, 10));
-	fputs("usage: search make uniform|clustered BITS ROWS QUERIES SEED FILE\n"
-		  "       search pass CODES QUERIES K\n",
+	else if (argc == 5 && (strcmp(argv[1], "pass") == 0 || strcmp(argv[1], "truth") == 0))
+		return answer(argv);
+	fputs("usage: search make uniform|clustered|clustered90 BITS ROWS QUERIES SEED FILE\n"
+		  "       search pass|truth CODES QUERIES K\n",
 		  stderr);
 	return 2;
 }

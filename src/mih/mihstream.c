@@ -109,6 +109,29 @@ read_all(MihScan *scan, int64 keep)
 	pass(scan);
 }
 
+/*
+ * All that the queue held is handed out, and there was more: again, with a larger
+ * queue.  Where the walk need not be cut short it begins anew, from the radius it
+ * had come to.
+ */
+static void
+look_again(MihScan *scan)
+{
+	MihQueue *queue = &scan->queue;
+	int64 keep = Min(queue->keep * MIH_KEEP_GROWTH, most_kept());
+	MihSink sink = queue_sink(scan);
+
+	if (scan->seen_all || scan->pass_pages == 0 || has_several_tables(scan))
+	{
+		read_all(scan, keep);
+		return;
+	}
+	mih_queue_begin(queue, keep, queue->above, MihKeyLast(scan->max_distance));
+	mih_walk_begin(scan);
+	mih_read_lists(scan, &sink);
+	scan->radius = MihKeyDistance(queue->above) - 1;
+}
+
 /* The first look: what is read whole in any case, and a plan for the rest. */
 static void
 begin_search(MihScan *scan)
@@ -174,14 +197,14 @@ mih_stream_next(MihScan *scan, MihKey *key)
 		if (!scan->begun)
 			begin_search(scan);
 		else if (queue->truncated && queue->above == queue->upto)
-			/* All it held is handed out, and there was more. */
-			read_all(scan, Min(queue->keep * MIH_KEEP_GROWTH, most_kept()));
+			look_again(scan);
 		else if (scan->seen_all)
 			return false;
 		else
 			step(scan);
 		if (scan->radius >= 0)
-			mih_queue_take(queue, Min(MihKeyLast(scan->radius), queue->upto));
+			mih_queue_take(queue,
+						   Max(queue->above, Min(MihKeyLast(scan->radius), queue->upto)));
 	}
 	*key = queue->ready[queue->next++];
 	scan->stats.results++;
