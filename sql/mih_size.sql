@@ -3,10 +3,10 @@
 \i test/mih.sql
 \set ECHO all
 
--- So many rows that a fresh index has several tables.
+-- Several tables, however few rows there are.
 CREATE TABLE s (id int, version int, code hashcode(64)) WITH (autovacuum_enabled = off);
-INSERT INTO s SELECT i, 0, hashcode(hashint8extended(i, 0)) FROM generate_series(1, 310000) i;
-CREATE INDEX mih_s ON s USING mih (code);
+INSERT INTO s SELECT i, 0, hashcode(hashint8extended(i, 0)) FROM generate_series(1, 100000) i;
+CREATE INDEX mih_s ON s USING mih (code) WITH (chunks = 4);
 SELECT chunks > 1 AS several, pg_relation_size('mih_s') / 8192 AS fresh FROM mih_stats('mih_s') \gset
 SELECT :'several' AS several_tables;
 
@@ -15,7 +15,7 @@ CREATE TABLE sizes (round int, blocks bigint);
 CREATE PROCEDURE churn(round int) LANGUAGE sql AS $$
 	UPDATE s SET version = round, code = hashcode(hashint8extended(id, round)) WHERE id % 16 = round % 16;
 	DELETE FROM s WHERE id % 16 = (round + 5) % 16;
-	INSERT INTO s SELECT i, round, hashcode(hashint8extended(i, round)) FROM generate_series(1, 310000) i WHERE i % 16 = (round + 5) % 16;
+	INSERT INTO s SELECT i, round, hashcode(hashint8extended(i, round)) FROM generate_series(1, 100000) i WHERE i % 16 = (round + 5) % 16;
 $$;
 \set ECHO none
 SELECT format('CALL churn(%s)', r), 'VACUUM s', format('INSERT INTO sizes VALUES (%s, pg_relation_size(''mih_s'') / 8192)', r)
