@@ -160,6 +160,7 @@ typedef struct MihMeta
 	uint16 nbits;				/* length of every code, 0: no code seen yet */
 	uint16 flags;				/* MIH_VACUUMING, MIH_UNFINISHED */
 	uint32 next_id;				/* id for the next part */
+	uint32 vacuums;				/* counts before and after each one's deletions */
 	uint64 identity;			/* random, tells this file from any other */
 	uint32 hist_pairs;			/* pairs of codes in hist, 0: no sample */
 	uint32 hist[MIH_HIST_BINS]; /* distances of sampled pairs, in bins of

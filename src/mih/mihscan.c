@@ -344,6 +344,7 @@ start(IndexScanDesc desc)
 		pin_parts(scan);
 	memset(&scan->stats, 0, sizeof(MihScanStats));
 	scan->started = true;
+	ItemPointerSetInvalid(&scan->returned);
 	prepare_parts(scan);
 	mih_stream_begin(scan);
 	scan->ntids = scan->next_tid = 0;
@@ -418,33 +419,52 @@ report_distances(IndexScanDesc desc, bool is_code, int distance)
 	}
 }
 
+/* The next row, in order or of those without one; false when there is none. */
+static bool
+next_row(IndexScanDesc desc)
+{
+	MihScan *scan = desc->opaque;
+	MihKey key;
+
+	if (mih_stream_next(scan, &key))
+	{
+		ItemPointerSet(&desc->xs_heaptid, (BlockNumber) (key >> 16), key & 0xffff);
+		report_distances(desc, true, MihKeyDistance(key));
+		return true;
+	}
+	if (scan->next_tid < scan->ntids || next_tids(scan))
+	{
+		desc->xs_heaptid = scan->tids[scan->next_tid++];
+		report_distances(desc, !scan->parts[scan->dump_part].nulls, 0);
+		return true;
+	}
+	return false;
+}
+
 bool
 mihgettuple(IndexScanDesc desc, ScanDirection dir)
 {
 	MihScan *scan = desc->opaque;
 	MemoryContext old;
-	MihKey key;
-	bool found;
+	bool pass_over, found;
 
 	if (!ScanDirectionIsForward(dir))
 		elog(ERROR, "mih indexes are scanned forward only");
 	if (!scan->started)
 		start(desc);
 	desc->xs_recheck = scan->recheck;
+	pass_over = desc->ignore_killed_tuples && IsMVCCSnapshot(desc->xs_snapshot);
+	if (pass_over && desc->kill_prior_tuple && ItemPointerIsValid(&scan->returned))
+		mih_dead_add(scan, &scan->returned);
 	old = MemoryContextSwitchTo(scan->context);
-	found = mih_stream_next(scan, &key);
-	if (found)
-	{
-		ItemPointerSet(&desc->xs_heaptid, (BlockNumber) (key >> 16), key & 0xffff);
-		report_distances(desc, true, MihKeyDistance(key));
-	}
-	else if (scan->next_tid < scan->ntids || next_tids(scan))
-	{
-		desc->xs_heaptid = scan->tids[scan->next_tid++];
-		report_distances(desc, !scan->parts[scan->dump_part].nulls, 0);
-		found = true;
-	}
+	while ((found = next_row(desc)) && pass_over && mih_dead_row(scan, &desc->xs_heaptid))
+		scan->stats.dead++;
 	MemoryContextSwitchTo(old);
+	/* The executor moves on from xs_heaptid within a chain of HOT updates. */
+	if (found)
+		scan->returned = desc->xs_heaptid;
+	else
+		ItemPointerSetInvalid(&scan->returned);
 	return found;
 }
 

@@ -60,7 +60,8 @@ typedef struct MihScanStats
 	uint64 pass_pages; /* read by passes */
 	uint64 passes;	   /* over what the walk had left, or over everything */
 	uint64 candidates; /* entries near enough to be queued when they were met */
-	uint64 results;	   /* handed to the executor */
+	uint64 results;	   /* in order, handed to the executor or known to be dead */
+	uint64 dead;	   /* rows passed over because they are known to be dead */
 } MihScanStats;
 
 /* A part as the scan sees it. */
@@ -95,7 +96,8 @@ typedef struct MihScan
 	MemoryContext context; /* of one query; reset by a rescan */
 	MemoryContext lasting; /* parts and scratch, which rescans use again */
 	MihMeta meta;
-	bool started; /* the query was read */
+	bool started;			  /* the query was read */
+	ItemPointerData returned; /* the last row, invalid if there was none */
 
 	int nparts; /* pinned, 0: not yet */
 	bool pinned;
@@ -158,6 +160,10 @@ extern void mih_walk_visit(MihScan *scan, int radius, MihSink *sink);
 /* mihstream.c */
 extern void mih_stream_begin(MihScan *scan);
 extern bool mih_stream_next(MihScan *scan, MihKey *key);
+
+/* mihdead.c */
+extern void mih_dead_add(const MihScan *scan, const ItemPointerData *tid);
+extern bool mih_dead_row(const MihScan *scan, const ItemPointerData *tid);
 
 /* mihscan.c */
 extern MihScanStats mih_last_scan;

@@ -86,6 +86,8 @@ mark_vacuuming(Vacuum *vacuum, bool on)
 	GenericXLogState *xlog = GenericXLogStart(vacuum->index);
 	MihMeta *meta = MihPageGetMeta(GenericXLogRegisterBuffer(xlog, buf, 0));
 
+	/* What backends know of dead rows is out of date: see mihdead.c. */
+	meta->vacuums++;
 	if (on)
 		meta->flags |= MIH_VACUUMING;
 	else
