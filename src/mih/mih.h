@@ -74,6 +74,9 @@
  */
 #define MIH_WALK_SHARE 0.36
 
+/* A walk through the trie of single tables should visit less than this share. */
+#define MIH_WALK_GAIN 0.75
+
 /* Rows that a scan of unknown LIMIT is expected to be asked for. */
 #define MIH_USUAL_ROWS 10
 

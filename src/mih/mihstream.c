@@ -40,6 +40,17 @@ has_several_tables(const MihScan *scan)
 	return false;
 }
 
+/* Whether a segment is ordered by references, where a walk looks at no trie. */
+static bool
+by_references(const MihScan *scan)
+{
+	for (int p = 0; p < scan->nparts; p++)
+		if (scan->parts[p].walk &&
+			scan->parts[p].segment->root.order == MIH_BY_REFERENCES)
+			return true;
+	return false;
+}
+
 /*
  * Whether to walk, and how far.  A scan that must find everything within a radius
  * may walk if that is no dearer than a pass.  Over single tables a walk wastes
@@ -51,7 +62,7 @@ static bool
 plan_walk(MihScan *scan)
 {
 	double entries = 0;
-	double several;
+	double several, pages;
 
 	scan->cap = scan->max_distance;
 	scan->free_walk = !has_several_tables(scan);
@@ -64,13 +75,13 @@ plan_walk(MihScan *scan)
 		if (!scan->ordered || cheap)
 			return cheap;
 	}
-	if (scan->free_walk)
-		return true;
 	for (int p = 0; p < scan->nparts; p++)
 		entries += scan->parts[p].part.nentries;
+	pages = mih_walk_pages(
+		&scan->meta, mih_expected_radius(&scan->meta, entries, MIH_USUAL_ROWS), &several);
+	if (scan->free_walk)
+		return by_references(scan) || pages < MIH_WALK_GAIN * scan->pass_pages;
 	scan->cap = Min(scan->cap, mih_expected_radius(&scan->meta, entries, MIH_FIRST_KEEP));
-	mih_walk_pages(&scan->meta, mih_expected_radius(&scan->meta, entries, MIH_USUAL_ROWS),
-				   &several);
 	return several <= MIH_WALK_SHARE * scan->pass_pages;
 }
 
