@@ -329,6 +329,41 @@ typedef struct MihShuffle MihShuffle;
 typedef struct MihSort MihSort;
 typedef struct MihPacker MihPacker;
 
+/* A temporary file being written: see mihspool.c. */
+typedef struct MihSpool
+{
+	BufFile *file;
+	uint8 *buffer;
+	int used;
+	uint64 n; /* records */
+} MihSpool;
+
+#define MIH_MAX_RANGES 32 /* of keys, that a table is written in */
+
+/* One table of a segment being written: see mihtable.c. */
+typedef struct MihTableWriter
+{
+	Relation index;
+	uint32 id;
+	int nbytes;
+	bool building;
+	MihPacker *packer; /* the page being filled, */
+	uint32 first;	   /* its least key */
+	uint32 last;	   /* and its greatest */
+	MihDirEntry *dir;  /* one entry per page written */
+	uint32 npages;
+	uint32 maxpages;
+	uint64 n; /* entries */
+} MihTableWriter;
+
+/* Tables that have been written. */
+typedef struct MihTables
+{
+	uint64 nentries[MIH_MAX_CHUNKS];
+	uint32 npages[MIH_MAX_CHUNKS];
+	BlockNumber dir[MIH_MAX_CHUNKS];
+} MihTables;
+
 /* Who merges segments decides how much: see mihmerge.c. */
 typedef enum MihMergeBy
 {
@@ -364,6 +399,7 @@ extern Buffer mih_read_page(Relation index, BlockNumber block, uint32 part, int 
 extern void mih_lock_page(Relation index, Buffer buf, uint32 part, int kind,
 						  int lockmode);
 extern Buffer mih_new_page(Relation index);
+extern Buffer mih_extend(Relation index);
 extern void mih_return_page(Relation index, Buffer buf);
 extern void mih_free_page(Relation index, BlockNumber block, uint32 part);
 extern void mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries);
@@ -381,6 +417,7 @@ extern void mih_write_image(Relation index, Buffer buf, const char *image);
 /* mihpack.c */
 extern MihPacker *mih_packer_make(int nbytes);
 extern bool mih_packer_add(MihPacker *packer, const uint8 *code, ItemPointer tid);
+extern void mih_packer_free(MihPacker *packer);
 extern bool mih_packer_empty(const MihPacker *packer);
 extern int mih_packer_page(MihPacker *packer, Page page, int kind, uint32 part);
 
@@ -409,6 +446,7 @@ extern void mih_cut_layout(MihLayout *layout, int nbits, int nchunks, const uint
 extern void mih_to_stored(const MihLayout *layout, const uint8 *code, uint8 *stored);
 extern void mih_from_stored(const MihLayout *layout, const uint8 *stored, uint8 *code);
 extern MihShuffle *mih_shuffle_make(const MihLayout *layout, bool inverse);
+extern void mih_shuffle_free(MihShuffle *shuffle);
 extern void mih_shuffle(const MihShuffle *shuffle, const uint8 *in, uint8 *out);
 extern int mih_key_bits(const MihLayout *layout, int chunk);
 extern uint32 mih_key(const MihLayout *layout, int chunk, const uint8 *stored);
@@ -451,13 +489,36 @@ extern void mih_sort_finish(MihSort *sort);
 extern const uint8 *mih_sort_next(MihSort *sort);
 extern void mih_sort_end(MihSort *sort);
 
+/* mihspool.c */
+extern void mih_spool_begin(MihSpool *spool, BufFile *file);
+extern void mih_spool_put(MihSpool *spool, const uint8 *code, int nbytes,
+						  const ItemPointerData *tid);
+extern void mih_spool_finish(MihSpool *spool);
+extern MihSource *mih_spool_source(BufFile *const *files, const uint64 *counts,
+								   int nfiles, int nbytes);
+
+/* mihtable.c */
+extern BlockNumber mih_put_page(Relation index, Page image, bool building);
+extern void mih_table_begin(MihTableWriter *writer, Relation index, uint32 id, int nbits,
+							bool building);
+extern void mih_table_add(MihTableWriter *writer, MihSource *source,
+						  const MihDesign *design, int table, const uint32 *start,
+						  int nranges, int r, Size memory);
+extern void mih_table_end(MihTableWriter *writer);
+extern BlockNumber mih_table_directory(const MihTableWriter *writer);
+extern void mih_table_ranges(const MihDesign *design, int table, const uint8 *sample,
+							 int nsample, int n, uint32 *start);
+extern int mih_range_count(const MihDesign *design, double nentries, Size memory);
+
 /* mihsegment.c */
 extern MihSegment *mih_segment_open(Relation index, const MihPart *part);
 extern const MihDirEntry *mih_segment_dir(Relation index, MihSegment *segment, int table);
 extern Buffer mih_segment_page(Relation index, MihSegment *segment, int table,
 							   uint32 page, int lockmode, BufferAccessStrategy strategy);
 extern void mih_segment_prefetch(const MihSegment *segment, int table, uint32 page);
-extern BlockNumber mih_put_page(Relation index, Page image, bool building);
+extern MihPart mih_write_root(Relation index, uint32 id, const MihDesign *design,
+							  const MihTables *tables, bool building, bool packed);
+extern void mih_end_table(MihTables *tables, int j, MihTableWriter *writer);
 extern MihPart mih_write_segment(Relation index, uint32 id, MihSource *source,
 								 double nentries, int nbits, const uint8 *sample,
 								 int nsample, bool building, bool packed);

@@ -20,22 +20,12 @@
 #define PHASE_WRITE 3
 #define PHASE_LOG 4
 
-/* Entries in a temporary file, as a source. */
-typedef struct Spool
-{
-	MihSource source;
-	BufFile *file;
-	int nbytes;
-	uint64 n;
-	uint64 next;
-} Spool;
-
 typedef struct BuildState
 {
 	Relation index;
 	MemoryContext context; /* for each code, reset after it */
 	int nbits;			   /* 0 until known */
-	Spool spool;
+	MihSpool spool;
 	MihPacker *nulls;
 	BlockNumber null_head; /* the list of NULLs grows at its head */
 	BlockNumber null_tail;
@@ -43,33 +33,6 @@ typedef struct BuildState
 	uint64 null_entries;
 	uint32 null_id;
 } BuildState;
-
-static void
-spool_rewind(MihSource *source)
-{
-	Spool *spool = (Spool *) source;
-
-	spool->next = 0;
-	if (BufFileSeek(spool->file, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR, (errcode_for_file_access(),
-						errmsg("could not rewind a temporary file: %m")));
-}
-
-static bool
-spool_next(MihSource *source, uint8 *code, ItemPointer tid)
-{
-	Spool *spool = (Spool *) source;
-
-	if (spool->next == spool->n)
-		return false;
-	if (BufFileRead(spool->file, code, spool->nbytes) != (size_t) spool->nbytes ||
-		BufFileRead(spool->file, tid, sizeof(ItemPointerData)) != sizeof(ItemPointerData))
-		ereport(ERROR, (errcode_for_file_access(),
-						errmsg("could not read a temporary file: %m")));
-	if ((++spool->next & 0xffff) == 0)
-		CHECK_FOR_INTERRUPTS();
-	return true;
-}
 
 /* Write the gathered NULLs as a page before the head of their list. */
 static void
@@ -109,10 +72,7 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		state->nbits = code->nbits;
 	if (code->nbits != state->nbits)
 		mih_wrong_length(index, code->nbits, state->nbits);
-	state->spool.nbytes = hamming_bytes(state->nbits);
-	BufFileWrite(state->spool.file, code->bits, state->spool.nbytes);
-	BufFileWrite(state->spool.file, tid, sizeof(ItemPointerData));
-	state->spool.n++;
+	mih_spool_put(&state->spool, code->bits, hamming_bytes(state->nbits), tid);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->context);
 }
@@ -121,11 +81,11 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 static void
 write_segment(BuildState *state, MihMeta *meta)
 {
-	MihSource *source = &state->spool.source;
-	uint8 *sample = palloc(SAMPLE_CODES * Max(state->spool.nbytes, 1));
+	int nbytes = hamming_bytes(state->nbits);
+	MihSource *source = mih_spool_source(&state->spool.file, &state->spool.n, 1, nbytes);
+	uint8 *sample = palloc(SAMPLE_CODES * nbytes);
 	double nentries;
-	int nsample =
-		mih_sample_source(source, state->spool.nbytes, sample, SAMPLE_CODES, &nentries);
+	int nsample = mih_sample_source(source, nbytes, sample, SAMPLE_CODES, &nentries);
 
 	mih_sample_histogram(sample, nsample, state->nbits, meta);
 	*mih_add_part(meta) =
@@ -154,6 +114,7 @@ build(BuildState *state, Relation heap, IndexInfo *info, IndexBuildResult *resul
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
 	result->heap_tuples = table_index_build_scan(heap, index, info, true, true,
 												 build_callback, state, NULL);
+	mih_spool_finish(&state->spool);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, state->spool.n);
@@ -197,9 +158,7 @@ mihbuild(Relation heap, Relation index, IndexInfo *info)
 	state.context =
 		AllocSetContextCreate(context, "mih build code", ALLOCSET_DEFAULT_SIZES);
 	state.nbits = mih_column_bits(index);
-	state.spool.source.rewind = spool_rewind;
-	state.spool.source.next = spool_next;
-	state.spool.file = BufFileCreateTemp(false);
+	mih_spool_begin(&state.spool, BufFileCreateTemp(false));
 	state.nulls = mih_packer_make(0);
 	state.null_head = InvalidBlockNumber;
 	build(&state, heap, info, result);

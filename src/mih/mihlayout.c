@@ -198,6 +198,14 @@ mih_shuffle_make(const MihLayout *layout, bool inverse)
 }
 
 void
+mih_shuffle_free(MihShuffle *shuffle)
+{
+	if (shuffle->table)
+		pfree(shuffle->table);
+	pfree(shuffle);
+}
+
+void
 mih_shuffle(const MihShuffle *shuffle, const uint8 *in, uint8 *out)
 {
 	int nbytes = shuffle->nbytes;
@@ -208,6 +216,21 @@ mih_shuffle(const MihShuffle *shuffle, const uint8 *in, uint8 *out)
 			mih_from_stored(shuffle->layout, in, out);
 		else
 			mih_to_stored(shuffle->layout, in, out);
+		return;
+	}
+	if (nbytes == sizeof(uint64))
+	{
+		uint64 all = 0;
+
+		for (int i = 0; i < (int) sizeof(uint64); i++)
+		{
+			uint64 part;
+
+			memcpy(&part, shuffle->table + ((Size) i * 256 + in[i]) * sizeof(uint64),
+				   sizeof(uint64));
+			all |= part;
+		}
+		memcpy(out, &all, sizeof(uint64));
 		return;
 	}
 	memset(out, 0, nbytes);

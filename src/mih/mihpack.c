@@ -34,6 +34,15 @@ mih_packer_make(int nbytes)
 	return packer;
 }
 
+void
+mih_packer_free(MihPacker *packer)
+{
+	pfree(packer->codes);
+	pfree(packer->ends);
+	pfree(packer->tids);
+	pfree(packer);
+}
+
 static int
 plain_size(int nbytes, int ntids)
 {

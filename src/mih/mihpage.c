@@ -161,6 +161,23 @@ mih_new_page(Relation index)
 	return buf;
 }
 
+/*
+ * A new page at the end of an index that is being built, pinned and locked
+ * exclusively.  Nothing is free there yet, so the map is not asked; but several
+ * processes may build it, so the lock is taken though the index is not visible.
+ */
+Buffer
+mih_extend(Relation index)
+{
+	Buffer buf;
+
+	LockRelationForExtension(index, ExclusiveLock);
+	buf = ReadBuffer(index, P_NEW);
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	UnlockRelationForExtension(index, ExclusiveLock);
+	return buf;
+}
+
 /* Give back a page that mih_new_page found and nobody wrote. */
 void
 mih_return_page(Relation index, Buffer buf)

@@ -14,225 +14,41 @@
 #define LONG_WAY 61 /* every so many reads of entry pages look in the buffer table */
 #define ALL_CODES (BLCKSZ * 9 / 16) /* of 64 bits on a page, in bytes */
 
-/* One table being written. */
-typedef struct TableWriter
-{
-	Relation index;
-	uint32 id;
-	bool building;
-	MihDirEntry *dir; /* one entry per page written */
-	uint32 npages;
-	uint32 maxpages;
-} TableWriter;
-
 /*
- * Put a finished image on a page of its own.  While the index is being built
- * nobody else sees it and the caller logs it as a whole; later each page is
- * logged.
- */
-BlockNumber
-mih_put_page(Relation index, Page image, bool building)
-{
-	Buffer buf = mih_new_page(index);
-	BlockNumber block = BufferGetBlockNumber(buf);
-
-	if (building)
-	{
-		memcpy(BufferGetPage(buf), image, BLCKSZ);
-		MarkBufferDirty(buf);
-	}
-	else
-		mih_write_image(index, buf, image);
-	UnlockReleaseBuffer(buf);
-	return block;
-}
-
-static void
-write_entries(TableWriter *writer, MihPacker *packer, uint32 first, uint32 last)
-{
-	PGAlignedBlock image;
-
-	CHECK_FOR_INTERRUPTS();
-	mih_packer_page(packer, (Page) image.data, MIH_PAGE_ENTRIES, writer->id);
-	if (writer->npages == writer->maxpages)
-	{
-		writer->maxpages *= 2;
-		writer->dir = repalloc_huge(writer->dir, sizeof(MihDirEntry) * writer->maxpages);
-	}
-	writer->dir[writer->npages].first = first;
-	writer->dir[writer->npages].last = last;
-	writer->dir[writer->npages].block =
-		mih_put_page(writer->index, (Page) image.data, writer->building);
-	writer->npages++;
-}
-
-/* Write the directory back to front, so that each page knows the next. */
-static BlockNumber
-write_directory(TableWriter *writer)
-{
-	BlockNumber next = InvalidBlockNumber;
-	uint32 left = writer->npages;
-
-	while (left > 0)
-	{
-		PGAlignedBlock image;
-		Page page = (Page) image.data;
-		uint32 n = (left - 1) % MihDirPerPage + 1;
-
-		left -= n;
-		mih_init_page(page, MIH_PAGE_DIRECTORY, writer->id);
-		MihTail(page)->next = next;
-		MihTail(page)->ncodes = n;
-		memcpy(MihPageGetDir(page), writer->dir + left, n * sizeof(MihDirEntry));
-		((PageHeader) page)->pd_lower =
-			(char *) (MihPageGetDir(page) + n) - (char *) page;
-		next = mih_put_page(writer->index, page, writer->building);
-	}
-	return next;
-}
-
-/*
- * A record to sort: key of the chunk, whole code, TID, all most significant
- * byte first, so that records order by their bytes.
- */
-static void
-make_record(uint8 *record, uint32 key, const uint8 *stored, int nbytes, ItemPointer tid)
-{
-	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
-	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
-
-	for (int i = 0; i < 4; i++)
-	{
-		record[i] = key >> (24 - 8 * i);
-		record[4 + nbytes + i] = block >> (24 - 8 * i);
-	}
-	memcpy(record + 4, stored, nbytes);
-	record[4 + nbytes + 4] = offset >> 8;
-	record[4 + nbytes + 5] = offset & 0xff;
-}
-
-static void
-read_record(const uint8 *record, int nbytes, uint32 *key, ItemPointer tid)
-{
-	BlockNumber block = 0;
-
-	*key = 0;
-	for (int i = 0; i < 4; i++)
-	{
-		*key = *key << 8 | record[i];
-		block = block << 8 | record[4 + nbytes + i];
-	}
-	ItemPointerSet(tid, block, record[4 + nbytes + 4] << 8 | record[4 + nbytes + 5]);
-}
-
-/*
- * Sort the source by the keys of one table and write it; returns its entries.
- */
-static uint64
-write_table(TableWriter *writer, MihSource *source, MihDesign *design, int table)
-{
-	const MihLayout *layout = &design->layout;
-	int nbytes = hamming_bytes(layout->nbits);
-	int width = 4 + nbytes + 6;
-	MihSort *sort = mih_sort_begin(width, (Size) maintenance_work_mem * 1024);
-	MihPacker *packer = mih_packer_make(nbytes);
-	MihShuffle *shuffle = mih_shuffle_make(layout, false);
-	uint8 *code = palloc(2 * nbytes + width);
-	uint8 *stored = code + nbytes;
-	uint8 *buffer = stored + nbytes;
-	const uint8 *record;
-	ItemPointerData tid;
-	uint32 first = 0;
-	uint32 last = 0;
-	uint64 n = 0;
-
-	source->rewind(source);
-	while (source->next(source, code, &tid))
-	{
-		mih_shuffle(shuffle, code, stored);
-		make_record(buffer, mih_entry_key(layout, design->refs, table, stored), stored,
-					nbytes, &tid);
-		mih_sort_put(sort, buffer);
-	}
-	mih_sort_finish(sort);
-	while ((record = mih_sort_next(sort)) != NULL)
-	{
-		uint32 key;
-
-		read_record(record, nbytes, &key, &tid);
-		if (!mih_packer_add(packer, record + 4, &tid))
-		{
-			write_entries(writer, packer, first, last);
-			mih_packer_add(packer, record + 4, &tid);
-			first = key;
-		}
-		else if (n == 0)
-			first = key;
-		if (design->refs && (n == 0 || key != last))
-			mih_reference_count(design->refs, key);
-		last = key;
-		n++;
-	}
-	if (!mih_packer_empty(packer))
-		write_entries(writer, packer, first, last);
-	mih_sort_end(sort);
-	return n;
-}
-
-/*
- * Write the entries of source as segment id and return its description, which
- * the caller makes visible in the metapage.  nentries is an estimate that the
- * layout is chosen by, as by the sample of codes, unless it shall be packed in one
- * table in any case; the length is nbits.
+ * Write the root of a segment whose tables have been written as design says and
+ * return its description, which the caller makes visible in the metapage.
  */
 MihPart
-mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
-				  int nbits, const uint8 *sample, int nsample, bool building, bool packed)
+mih_write_root(Relation index, uint32 id, const MihDesign *design,
+			   const MihTables *tables, bool building, bool packed)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "mih segment",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
 	PGAlignedBlock image;
 	Page page = (Page) image.data;
 	MihRoot *root;
-	MihDesign design;
 	MihPart part;
 
 	memset(&part, 0, sizeof(part));
-	mih_choose_design(&design, packed ? MIH_LAYOUT_PACKED : mih_layout_option(index),
-					  packed ? 0 : mih_chunks_option(index), nbits, nentries, sample,
-					  nsample);
 	mih_init_page(page, MIH_PAGE_ROOT, id);
 	root = MihPageGetRoot(page);
 	memset(root, 0, sizeof(MihRoot));
-	root->ntables = design.ntables;
-	root->layout = design.layout;
-	root->order = design.refs ? MIH_BY_REFERENCES : MIH_BY_CHUNKS;
+	root->nentries = tables->nentries[0];
+	root->ntables = design->ntables;
+	root->layout = design->layout;
+	root->order = design->refs ? MIH_BY_REFERENCES : MIH_BY_CHUNKS;
 	root->refs = InvalidBlockNumber;
-	for (int j = 0; j < design.ntables; j++)
+	for (int j = 0; j < design->ntables; j++)
 	{
-		TableWriter writer = {index, id, building, NULL, 0, 64};
-		uint64 n;
-
-		writer.dir = palloc(sizeof(MihDirEntry) * writer.maxpages);
-		n = write_table(&writer, source, &design, j);
-		if (j == 0)
-			root->nentries = n;
-		else if (root->nentries != n)
+		if (tables->nentries[j] != root->nentries)
 			elog(ERROR, "chunk tables of index \"%s\" differ in number of entries",
 				 RelationGetRelationName(index));
-		root->npages[j] = writer.npages;
-		root->dir[j] = write_directory(&writer);
-		pfree(writer.dir);
-		if (building)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
-										 (int64) (n * (j + 1) / design.ntables));
+		root->npages[j] = tables->npages[j];
+		root->dir[j] = tables->dir[j];
 	}
-	if (design.refs)
+	if (design->refs)
 	{
-		root->nrefs = design.refs->n;
-		root->refs = mih_write_references(index, id, design.refs, building);
-		mih_set_reach(&part, design.reach);
+		root->nrefs = design->refs->n;
+		root->refs = mih_write_references(index, id, design->refs, building);
+		mih_set_reach(&part, design->reach);
 	}
 	((PageHeader) page)->pd_lower = (char *) (root + 1) - (char *) page;
 	part.id = id;
@@ -244,6 +60,61 @@ mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
 	part.nentries = root->nentries;
 	part.head = mih_put_page(index, page, building);
 	part.tail = InvalidBlockNumber;
+	return part;
+}
+
+/* Note what was written of table j, and write its directory. */
+void
+mih_end_table(MihTables *tables, int j, MihTableWriter *writer)
+{
+	tables->nentries[j] = writer->n;
+	tables->npages[j] = writer->npages;
+	tables->dir[j] = mih_table_directory(writer);
+	pfree(writer->dir);
+}
+
+/*
+ * Write the entries of source as segment id and return its description, as
+ * mih_write_root does.  nentries is an estimate that the
+ * layout is chosen by, as by the sample of codes, unless it shall be packed in one
+ * table in any case; the length is nbits.
+ */
+MihPart
+mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
+				  int nbits, const uint8 *sample, int nsample, bool building, bool packed)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "mih segment",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Size memory = (Size) maintenance_work_mem * 1024;
+	uint32 start[MIH_MAX_RANGES];
+	MihTables tables = {0};
+	MihDesign design;
+	MihPart part;
+	int nranges;
+
+	mih_choose_design(&design, packed ? MIH_LAYOUT_PACKED : mih_layout_option(index),
+					  packed ? 0 : mih_chunks_option(index), nbits, nentries, sample,
+					  nsample);
+	nranges = mih_range_count(&design, nentries, memory);
+	for (int j = 0; j < design.ntables; j++)
+	{
+		MihTableWriter writer;
+
+		mih_table_begin(&writer, index, id, nbits, building);
+		mih_table_ranges(&design, j, sample, nsample, nranges, start);
+		for (int r = 0; r < nranges; r++)
+		{
+			mih_table_add(&writer, source, &design, j, start, nranges, r, memory);
+			if (building)
+				pgstat_progress_update_param(
+					PROGRESS_CREATEIDX_TUPLES_DONE,
+					(int64) ((nentries * j + writer.n) / design.ntables));
+		}
+		mih_table_end(&writer);
+		mih_end_table(&tables, j, &writer);
+	}
+	part = mih_write_root(index, id, &design, &tables, building, packed);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return part;

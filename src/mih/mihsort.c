@@ -2,9 +2,9 @@
  * mihsort.c
  *	  Sorts fixed-width records by their bytes, within a given memory.
  *
- * Records gather in memory and are sorted by their first eight bytes held
- * beside an index, byte by byte from the last (radix sort), the rest settling
- * ties.  When memory is full they become a
+ * Records gather in memory, without anything beside them, and are sorted in
+ * place: byte by byte from the first (American flag sort), and what shares its
+ * leading bytes with only a few others by comparison.  When memory is full they become a
  * sorted run in a temporary file; at the end the runs are merged.
  */
 #include "mih/mih.h"
@@ -14,17 +14,17 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
-typedef struct SortItem
-{
-	uint64 prefix; /* first eight bytes of the record, as a number */
-	uint32 index;  /* which record */
-} SortItem;
+#define FEW 48				   /* records that are sorted by comparison */
+#define LONG_SORT 65536		   /* so many records take a noticeable while */
+#define RUN_BUFFER (64 * 1024) /* of a run being read, at least a record */
 
 typedef struct SortRun
 {
 	BufFile *file;
-	uint8 *record; /* the next one */
-	int64 left;	   /* records in file behind it */
+	uint8 *buffer;
+	uint8 *record; /* the next one, in buffer */
+	int ahead;	   /* records in buffer behind it */
+	int64 left;	   /* records in file that were not read */
 } SortRun;
 
 struct MihSort
@@ -32,11 +32,11 @@ struct MihSort
 	MemoryContext context;
 	int width;		  /* bytes of a record, at least 8 */
 	uint32 capacity;  /* records that memory holds */
-	uint32 allocated; /* records that records and items have room for */
+	uint32 allocated; /* records that records has room for */
 	uint32 n;
 	uint32 next;
 	uint8 *records;
-	SortItem *items;
+	uint8 *scratch; /* FEW records */
 	SortRun *runs;
 	int nruns;
 	int maxruns;
@@ -54,87 +54,152 @@ mih_sort_begin(int width, Size memory)
 
 	sort->context = context;
 	sort->width = width;
-	sort->capacity =
-		Max(1024, Min(memory / (width + 2 * sizeof(SortItem)), (Size) PG_INT32_MAX));
+	sort->capacity = Max(1024, Min(memory / width, (Size) PG_INT32_MAX));
 	sort->allocated = Min(sort->capacity, 1024);
 	sort->records = MemoryContextAlloc(context, (Size) sort->allocated * width);
-	sort->items = MemoryContextAlloc(context, sort->allocated * sizeof(SortItem));
+	sort->scratch = MemoryContextAlloc(context, (Size) FEW * width);
 	return sort;
 }
 
-static int
-compare_items(const void *a, const void *b, void *arg)
-{
-	const SortItem *x = a;
-	const SortItem *y = b;
-	const MihSort *sort = arg;
+/* ------------------------------------------------------------- sorting in memory */
 
-	if (x->prefix != y->prefix)
-		return x->prefix < y->prefix ? -1 : 1;
-	return memcmp(sort->records + (Size) x->index * sort->width + 8,
-				  sort->records + (Size) y->index * sort->width + 8, sort->width - 8);
-}
-
-/* Order items by prefix, stably; the scratch array has room for as many. */
-static void
-radix_sort(SortItem *items, SortItem *scratch, uint32 n)
+/*
+ * Sort up to FEW records that agree in the bytes before depth: by the eight bytes
+ * from there, the rest settling ties.
+ */
+static pg_attribute_always_inline void
+sort_few(uint8 *records, uint32 n, int depth, int width, uint8 *scratch)
 {
-	uint32 counts[8][256] = {0};
-	SortItem *from = items;
-	SortItem *to = scratch;
+	uint64 keys[FEW];
+	uint8 order[FEW];
+	int from = Min(depth, width - 8);
+	int rest = width - from - 8;
+	bool sorted = true;
 
 	for (uint32 i = 0; i < n; i++)
-		for (int b = 0; b < 8; b++)
-			counts[b][(items[i].prefix >> (8 * b)) & 0xff]++;
-	for (int b = 0; b < 8; b++)
 	{
-		uint32 *count = counts[b];
-		uint32 at = 0;
-		SortItem *t;
+		const uint8 *record = records + i * width;
+		uint64 key;
+		uint32 at = i;
 
-		/* A byte that all prefixes share orders nothing. */
-		if (count[(items[0].prefix >> (8 * b)) & 0xff] == n)
-			continue;
-		for (int v = 0; v < 256; v++)
+		memcpy(&key, record + from, 8);
+		key = pg_ntoh64(key);
+		while (at > 0 &&
+			   (keys[at - 1] > key || (keys[at - 1] == key && rest > 0 &&
+									   memcmp(records + order[at - 1] * width + from + 8,
+											  record + from + 8, rest) > 0)))
 		{
-			uint32 c = count[v];
-
-			count[v] = at;
-			at += c;
+			keys[at] = keys[at - 1];
+			order[at] = order[at - 1];
+			at--;
 		}
-		for (uint32 i = 0; i < n; i++)
-			to[count[(from[i].prefix >> (8 * b)) & 0xff]++] = from[i];
-		t = from;
-		from = to;
-		to = t;
+		keys[at] = key;
+		order[at] = i;
+		sorted &= at == i;
 	}
-	if (from != items)
-		memcpy(items, from, (Size) n * sizeof(SortItem));
+	if (sorted)
+		return;
+	memcpy(scratch, records, n * width);
+	for (uint32 i = 0; i < n; i++)
+		memcpy(records + i * width, scratch + order[i] * width, width);
+}
+
+/* Move records to where their byte at depth belongs; next and end by value of it. */
+static pg_attribute_always_inline void
+deal(uint8 *records, int depth, int width, uint32 *next, const uint32 *end)
+{
+	uint8 hand[HAMMING_MAX_BYTES + 64];
+	uint8 swap[HAMMING_MAX_BYTES + 64];
+
+	for (int v = 0; v < 256; v++)
+		while (next[v] < end[v])
+		{
+			uint8 *home = records + (Size) next[v] * width;
+			int byte = home[depth];
+
+			if (byte != v)
+			{
+				memcpy(hand, home, width);
+				do
+				{
+					uint8 *at = records + (Size) next[byte]++ * width;
+
+					byte = at[depth];
+					memcpy(swap, at, width);
+					memcpy(at, hand, width);
+					memcpy(hand, swap, width);
+				} while (byte != v);
+				memcpy(home, hand, width);
+			}
+			next[v]++;
+		}
+}
+
+/* Sort n records that agree in the bytes before depth. */
+static void
+sort_from(uint8 *records, uint32 n, int depth, int width, uint8 *scratch)
+{
+	uint32 next[256];
+	uint32 end[256];
+	uint32 at = 0;
+
+	/* A known width makes copies a few instructions: codes of 64 and 128 bits. */
+	if (n <= FEW)
+	{
+		if (width == 18)
+			sort_few(records, n, depth, 18, scratch);
+		else if (width == 26)
+			sort_few(records, n, depth, 26, scratch);
+		else
+			sort_few(records, n, depth, width, scratch);
+		return;
+	}
+	if (n >= LONG_SORT)
+		CHECK_FOR_INTERRUPTS();
+	for (; depth < width; depth++)
+	{
+		uint8 first = records[depth];
+
+		memset(end, 0, sizeof(end));
+		for (uint32 i = 0; i < n; i++)
+			end[records[(Size) i * width + depth]]++;
+		if (end[first] < n)
+			break;
+		/* A byte that all records share orders nothing. */
+	}
+	if (depth == width)
+		return;
+	for (int v = 0; v < 256; v++)
+	{
+		next[v] = at;
+		at += end[v];
+		end[v] = at;
+	}
+	if (width == 18)
+		deal(records, depth, 18, next, end);
+	else if (width == 26)
+		deal(records, depth, 26, next, end);
+	else
+		deal(records, depth, width, next, end);
+	at = 0;
+	for (int v = 0; v < 256; v++)
+	{
+		if (end[v] - at > 1)
+			sort_from(records + (Size) at * width, end[v] - at, depth + 1, width,
+					  scratch);
+		at = end[v];
+	}
 }
 
 static void
 sort_memory(MihSort *sort)
 {
-	SortItem *scratch;
-
 	CHECK_FOR_INTERRUPTS();
-	if (sort->n < 2)
-		return;
-	scratch = MemoryContextAllocHuge(sort->context, (Size) sort->n * sizeof(SortItem));
-	radix_sort(sort->items, scratch, sort->n);
-	pfree(scratch);
-	for (uint32 i = 0; i < sort->n;)
-	{
-		uint32 end = i + 1;
-
-		while (end < sort->n && sort->items[end].prefix == sort->items[i].prefix)
-			end++;
-		if (end - i > 1)
-			qsort_arg(sort->items + i, end - i, sizeof(SortItem), compare_items, sort);
-		i = end;
-	}
+	sort_from(sort->records, sort->n, 0, sort->width, sort->scratch);
 	CHECK_FOR_INTERRUPTS();
 }
+
+/* ------------------------------------------------------------------ sorted runs */
 
 static void
 write_run(MihSort *sort)
@@ -150,12 +215,15 @@ write_run(MihSort *sort)
 								: palloc(sort->maxruns * sizeof(SortRun));
 	}
 	run = &sort->runs[sort->nruns++];
+	memset(run, 0, sizeof(SortRun));
 	run->file = BufFileCreateTemp(false);
-	run->record = NULL;
 	run->left = sort->n;
-	for (uint32 i = 0; i < sort->n; i++)
-		BufFileWrite(run->file, sort->records + (Size) sort->items[i].index * sort->width,
-					 sort->width);
+	for (uint32 i = 0; i < sort->n; i += 1024)
+	{
+		CHECK_FOR_INTERRUPTS();
+		BufFileWrite(run->file, sort->records + (Size) i * sort->width,
+					 (Size) Min(1024, sort->n - i) * sort->width);
+	}
 	sort->n = 0;
 	MemoryContextSwitchTo(old);
 }
@@ -170,20 +238,14 @@ make_room(MihSort *sort)
 	}
 	sort->allocated = (uint32) Min((uint64) sort->allocated * 2, sort->capacity);
 	sort->records = repalloc_huge(sort->records, (Size) sort->allocated * sort->width);
-	sort->items = repalloc_huge(sort->items, (Size) sort->allocated * sizeof(SortItem));
 }
 
 void
 mih_sort_put(MihSort *sort, const uint8 *record)
 {
-	uint64 prefix;
-
 	if (sort->n == sort->allocated)
 		make_room(sort);
 	memcpy(sort->records + (Size) sort->n * sort->width, record, sort->width);
-	memcpy(&prefix, record, 8);
-	sort->items[sort->n].prefix = pg_ntoh64(prefix);
-	sort->items[sort->n].index = sort->n;
 	sort->n++;
 }
 
@@ -200,12 +262,24 @@ compare_runs(Datum a, Datum b, void *arg)
 static bool
 read_run(MihSort *sort, SortRun *run)
 {
+	size_t want;
+
+	if (run->ahead > 0)
+	{
+		run->record += sort->width;
+		run->ahead--;
+		return true;
+	}
 	if (run->left == 0)
 		return false;
-	if (BufFileRead(run->file, run->record, sort->width) != (size_t) sort->width)
+	CHECK_FOR_INTERRUPTS();
+	run->ahead = (int) Min(run->left, Max(1, RUN_BUFFER / sort->width));
+	want = (size_t) run->ahead * sort->width;
+	if (BufFileRead(run->file, run->buffer, want) != want)
 		ereport(ERROR, (errcode_for_file_access(),
 						errmsg("could not read a temporary file: %m")));
-	run->left--;
+	run->left -= run->ahead--;
+	run->record = run->buffer;
 	return true;
 }
 
@@ -224,15 +298,13 @@ mih_sort_finish(MihSort *sort)
 		write_run(sort);
 	old = MemoryContextSwitchTo(sort->context);
 	pfree(sort->records);
-	pfree(sort->items);
 	sort->records = NULL;
-	sort->items = NULL;
 	sort->heap = binaryheap_allocate(sort->nruns, compare_runs, sort);
 	for (int i = 0; i < sort->nruns; i++)
 	{
 		SortRun *run = &sort->runs[i];
 
-		run->record = palloc(sort->width);
+		run->buffer = palloc(Max(RUN_BUFFER, sort->width));
 		if (BufFileSeek(run->file, 0, 0, SEEK_SET) != 0)
 			ereport(ERROR, (errcode_for_file_access(),
 							errmsg("could not rewind a temporary file: %m")));
@@ -248,9 +320,8 @@ const uint8 *
 mih_sort_next(MihSort *sort)
 {
 	if (sort->heap == NULL)
-		return sort->next == sort->n
-				   ? NULL
-				   : sort->records + (Size) sort->items[sort->next++].index * sort->width;
+		return sort->next == sort->n ? NULL
+									 : sort->records + (Size) sort->next++ * sort->width;
 	if (sort->current)
 	{
 		if (read_run(sort, sort->current))
