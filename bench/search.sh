@@ -32,6 +32,9 @@ trap 'rm -rf "$work"' EXIT
 out=bench/results/search-$(date +%F).txt
 mkdir -p bench/results
 
+vector=$(psql -qXAt -d postgres -c "SELECT default_version FROM pg_available_extensions
+	WHERE name = 'vector' AND string_to_array(substring(default_version FROM '^[0-9.]+'), '.')::int[] >= '{0,7}'")
+
 sql() { psql -qXAt -d bench -v ON_ERROR_STOP=1 "$@"; }
 figure() { sed -n "s/^$1=//p" "$work/figures"; }
 figures() { sql -c "SELECT name || '=' || round(value, 5) FROM results" >"$work/figures"; }
@@ -76,7 +79,7 @@ build() {
 	rm -f "$work/built" "$work/built.most"
 	sql -c "SET max_parallel_maintenance_workers = 0" -f bench/search/build.sql >/dev/null
 	idle=$(for s in $(pgrep -P "$(head -n 1 "$PGDATA/postmaster.pid")"); do
-		sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$s/status"; done | awk '{ n += $1 } END { printf "%d", n / 1024 }')
+		sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$s/status" 2>/dev/null; done | awk '{ n += $1 } END { printf "%d", n / 1024 }')
 	watch_memory "$work/built" &
 	sql -c "DROP INDEX codes_code" -c "SELECT timed('parallel', 'CREATE INDEX codes_code ON codes USING mih (code)')" >/dev/null
 	touch "$work/built"
@@ -128,6 +131,22 @@ two_sessions() {
 		"$work/one" "$work/two.1" "$work/two.2"
 }
 
+# The approximate indexes of pgvector, from 0.7 on, which knows bit strings.
+peers() { # BITS ROWS
+	[ -n "$vector" ] || return 0
+	sql -c "CREATE EXTENSION vector"
+	peer "$1" hnsw "hnsw (code bit_hamming_ops)"
+	peer "$1" ivfflat "ivfflat (code bit_hamming_ops) WITH (lists = $(awk "BEGIN { printf \"%d\", sqrt($2) }"))"
+}
+
+peer() { # BITS NAME INDEX
+	sql -v bits="$1" -v peer="$2" -v index="$3" -f bench/search/peer.sql >/dev/null
+	figures
+	printf '  %s: p50 %.4f ms (mih %s times as fast), recall %.3f; build %.1f s, %.1f bytes a row, %.0f rows a second inserted\n' "$2" \
+		"$(figure "$2_p50")" "$(ratio "$2_p50" k10_p50)" "$(figure "$2_recall")" "$(awk "BEGIN { print $(figure "$2_build_wall") / 1000 }")" \
+		"$(figure "$2_bytes")" "$(awk "BEGIN { print 2000000 / $(figure "$2_insert_wall") }")"
+}
+
 write_rows() {
 	head -n "$inserts" "$work/codes" >"$work/some"
 	chmod 644 "$work/some"
@@ -162,6 +181,7 @@ run_set() {
 	build
 	ask
 	two_sessions
+	peers "$bits" "$n"
 	[ "$bits" != 64 ] || [ "$inserts" = 0 ] || write_rows
 	vacuum
 }
@@ -169,7 +189,7 @@ run_set() {
 {
 	echo "search.sh, $queries queries a set, asked three times; $(date '+%F %H:%M')"
 	echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors; PostgreSQL $(pg_config --version | sed 's/[^0-9]*//'); shared_buffers ${SHARED_BUFFERS:-4GB}, huge pages $(grep -q 'HugePages_Total: *[1-9]' /proc/meminfo && echo there || echo none)"
-	psql -qXAt -d postgres -c "SELECT 'peer installed: pgvector ' || default_version FROM pg_available_extensions WHERE name = 'vector' UNION ALL SELECT 'peers: pgvector is not installed' LIMIT 1"
+	echo "$([ -n "$vector" ] && echo "peer: pgvector $vector" || echo "peers: no pgvector of 0.7 or later is installed")"
 	for set in $sets; do
 		run_set "$set"
 	done

@@ -27,12 +27,17 @@ BEGIN
 END $$;
 \set ECHO all
 
--- Evenly spread codes, and codes about centres, some of them equal.
+-- Evenly spread codes, so short that a walk finds the nearest of them, and so long
+-- that it does not; and codes about centres, some of them equal.
+CREATE TABLE short AS SELECT i AS id, substring(hashcode(hashtextextended(i::text, 1)), 1, 32) AS code FROM generate_series(1, 460000) i;
 CREATE TABLE spread AS SELECT i AS id, hashcode(hashtextextended(i::text, 1)) AS code FROM generate_series(1, 300000) i;
 CREATE TABLE gathered AS SELECT i AS id, near(code(64, (i % 20)::text), i % 9, (i / 3)::text) AS code FROM generate_series(1, 80000) i;
+CREATE INDEX mih_short ON short USING mih (code);
 CREATE INDEX mih_spread ON spread USING mih (code);
 CREATE INDEX mih_gathered ON gathered USING mih (code);
-SELECT layout('mih_spread'), layout('mih_gathered');
+SELECT layout('mih_short'), layout('mih_spread'), layout('mih_gathered');
+SELECT same(format('SELECT code <~> %L FROM short ORDER BY code <~> %1$L LIMIT 20', code(32, q::text))) FROM generate_series(1, 3) q;
+SELECT same(format('SELECT id FROM short WHERE code <@ hashball(%L, 4)', code(32, q::text)), 'index') FROM generate_series(1, 3) q;
 SELECT same(format('SELECT code <~> %L FROM gathered ORDER BY code <~> %1$L LIMIT 20', near(code(64, q::text), q, 'q'))) FROM generate_series(1, 25, 4) q;
 SELECT same(format('SELECT id FROM gathered WHERE code <@ hashball(%L, 4)', near(code(64, q::text), 2, 'q')), 'index') FROM generate_series(1, 25, 4) q;
 SELECT same(format('SELECT id FROM spread WHERE code <@ hashball(%L, 14)', code(64, q::text)), 'index') FROM generate_series(1, 3) q;

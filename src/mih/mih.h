@@ -69,13 +69,14 @@
 #define MIH_KEEP_GROWTH 8
 
 /*
- * Pages that a walk over several tables may visit, as a share of a pass.  A pass
- * may follow, so this bounds what a walk can waste.
+ * Pages that a walk over several tables may visit, as a share of a pass.  They lie
+ * all over the index, so that each costs about two of those that a pass reads in
+ * order.  A pass may follow, so this bounds what a walk can waste: 0.3 of a pass.
  */
-#define MIH_WALK_SHARE 0.36
+#define MIH_WALK_SHARE 0.15
 
-/* A walk through the trie of single tables should visit less than this share. */
-#define MIH_WALK_GAIN 0.75
+/* A walk over single tables should visit less than this share to be worth it. */
+#define MIH_WALK_GAIN 0.5
 
 /* Rows that a scan of unknown LIMIT is expected to be asked for. */
 #define MIH_USUAL_ROWS 10

@@ -263,6 +263,9 @@ merit(const Trial *trial, Shares shares)
  * one, chunks must be clearly better.  References are never worse than one table in
  * any other order: even where a walk ends up reading all of it, it begins where
  * near codes are, which lowers the bound on the distances that matter.
+ *
+ * Where the nearest rows are out of reach of the scan's walk all the same, copies
+ * would serve near-duplicates alone, which references find in few pages too.
  */
 static void
 choose(MihDesign *design, const Trial *trial)
@@ -277,7 +280,8 @@ choose(MihDesign *design, const Trial *trial)
 	{
 		mih_cut_layout(&design->layout, trial->nbits, m, trial->sample, trial->nsample);
 		by_chunks = try_chunks(trial, &design->layout);
-		if (merit(trial, by_chunks) > WORTH_COPIES * merit(trial, by_references))
+		if (by_chunks.near > MIH_WALK_SHARE ||
+			merit(trial, by_chunks) > WORTH_COPIES * merit(trial, by_references))
 			m = 1;
 	}
 	elog(DEBUG1,

@@ -40,17 +40,6 @@ has_several_tables(const MihScan *scan)
 	return false;
 }
 
-/* Whether a segment is ordered by references, where a walk looks at no trie. */
-static bool
-by_references(const MihScan *scan)
-{
-	for (int p = 0; p < scan->nparts; p++)
-		if (scan->parts[p].walk &&
-			scan->parts[p].segment->root.order == MIH_BY_REFERENCES)
-			return true;
-	return false;
-}
-
 /*
  * Whether to walk, and how far.  A scan that must find everything within a radius
  * may walk if that is no dearer than a pass.  Over single tables a walk wastes
@@ -80,7 +69,7 @@ plan_walk(MihScan *scan)
 	pages = mih_walk_pages(
 		&scan->meta, mih_expected_radius(&scan->meta, entries, MIH_USUAL_ROWS), &several);
 	if (scan->free_walk)
-		return by_references(scan) || pages < MIH_WALK_GAIN * scan->pass_pages;
+		return pages < MIH_WALK_GAIN * scan->pass_pages;
 	scan->cap = Min(scan->cap, mih_expected_radius(&scan->meta, entries, MIH_FIRST_KEEP));
 	return several <= MIH_WALK_SHARE * scan->pass_pages;
 }
