@@ -158,6 +158,42 @@ compat_sha256_finish(compat_sha256 *hash, uint8 *digest)
 }
 #endif
 
+/* Temporary files that several processes share; renamed with 15. */
+#include "storage/buffile.h"
+#include "storage/sharedfileset.h"
+
+#if PG_VERSION_NUM >= 150000
+#define compat_create_shared_file(set, name) BufFileCreateFileSet(&(set)->fs, name)
+#define compat_open_shared_file(set, name)                                               \
+	BufFileOpenFileSet(&(set)->fs, name, O_RDONLY, false)
+#define compat_export_shared_file(file) BufFileExportFileSet(file)
+#elif PG_VERSION_NUM >= 140000
+#define compat_create_shared_file(set, name) BufFileCreateShared(set, name)
+#define compat_open_shared_file(set, name) BufFileOpenShared(set, name, O_RDONLY)
+#define compat_export_shared_file(file) BufFileExportShared(file)
+#else
+#define compat_create_shared_file(set, name) BufFileCreateShared(set, name)
+#define compat_open_shared_file(set, name) BufFileOpenShared(set, name)
+#define compat_export_shared_file(file) BufFileExportShared(file)
+#endif
+
+/*
+ * How many workers a build may have.  17 asks the access method whether it can build
+ * in parallel and plans for it; before it only B-trees are planned for.
+ */
+#if PG_VERSION_NUM >= 170000
+#define compat_can_build_parallel(am) ((am)->amcanbuildparallel = true)
+#define compat_build_workers(heap, index, info) ((info)->ii_ParallelWorkers)
+#else
+#include "optimizer/optimizer.h"
+
+#define compat_can_build_parallel(am) ((void) 0)
+#define compat_build_workers(heap, index, info)                                          \
+	(IsNormalProcessingMode()                                                            \
+		 ? plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index))    \
+		 : 0)
+#endif
+
 /* 18 has pg_noreturn instead, which goes before a declaration. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

@@ -36,6 +36,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/tidbitmap.h"
 #include "storage/bufmgr.h"
+#include "port/atomics.h"
 #include "storage/buffile.h"
 #include "utils/rel.h"
 
@@ -339,6 +340,29 @@ typedef struct MihSpool
 	uint64 n; /* records */
 } MihSpool;
 
+/* One participant of a build while it scans the heap: see mihbuild.c. */
+typedef struct MihBuilder
+{
+	Relation index;
+	MemoryContext context;	 /* for each code, reset after it */
+	pg_atomic_uint32 *nbits; /* of every participant, 0 until known */
+	MihSpool codes;
+	MihSpool nulls;
+} MihBuilder;
+
+/* What a scan of the heap found. */
+typedef struct MihFound
+{
+	int nbits; /* 0: no code */
+	uint64 ncodes;
+	uint64 nnulls;
+	MihSource *codes;
+	MihSource *nulls;
+} MihFound;
+
+/* Leader and workers of a parallel build: see mihparallel.c. */
+typedef struct MihCrew MihCrew;
+
 #define MIH_MAX_RANGES 32 /* of keys, that a table is written in */
 
 /* One table of a segment being written: see mihtable.c. */
@@ -497,6 +521,7 @@ extern void mih_spool_put(MihSpool *spool, const uint8 *code, int nbytes,
 extern void mih_spool_finish(MihSpool *spool);
 extern MihSource *mih_spool_source(BufFile *const *files, const uint64 *counts,
 								   int nfiles, int nbytes);
+extern void mih_spool_close(MihSource *source);
 
 /* mihtable.c */
 extern BlockNumber mih_put_page(Relation index, Page image, bool building);
@@ -511,6 +536,16 @@ extern void mih_table_ranges(const MihDesign *design, int table, const uint8 *sa
 							 int nsample, int n, uint32 *start);
 extern int mih_range_count(const MihDesign *design, double nentries, Size memory);
 
+/* mihparallel.c */
+extern MihCrew *mih_crew_start(Relation heap, Relation index, IndexInfo *info,
+							   int nworkers);
+extern double mih_crew_scan(MihCrew *crew, Relation heap, Relation index, IndexInfo *info,
+							MihFound *found);
+extern void mih_crew_write(MihCrew *crew, Relation index, uint32 id, MihDesign *design,
+						   double nentries, const uint8 *sample, int nsample,
+						   MihTables *tables);
+extern void mih_crew_end(MihCrew *crew);
+
 /* mihsegment.c */
 extern MihSegment *mih_segment_open(Relation index, const MihPart *part);
 extern const MihDirEntry *mih_segment_dir(Relation index, MihSegment *segment, int table);
@@ -522,7 +557,7 @@ extern MihPart mih_write_root(Relation index, uint32 id, const MihDesign *design
 extern void mih_end_table(MihTables *tables, int j, MihTableWriter *writer);
 extern MihPart mih_write_segment(Relation index, uint32 id, MihSource *source,
 								 double nentries, int nbits, const uint8 *sample,
-								 int nsample, bool building, bool packed);
+								 int nsample, MihCrew *crew, bool building, bool packed);
 
 /* mihcache.c */
 extern MihSegment *mih_cache_open(Relation index, uint64 identity, const MihPart *part);
@@ -539,6 +574,11 @@ extern int mih_sample_source(MihSource *source, int nbytes, uint8 *sample, int m
 							 double *nentries);
 
 /* mihbuild.c */
+extern void mih_builder_begin(MihBuilder *builder, Relation index,
+							  pg_atomic_uint32 *nbits, BufFile *codes, BufFile *nulls);
+extern void mih_builder_end(MihBuilder *builder);
+extern void mih_build_callback(Relation index, ItemPointer tid, Datum *values,
+							   bool *isnull, bool alive, void *arg);
 extern IndexBuildResult *mihbuild(Relation heap, Relation index, IndexInfo *info);
 extern void mihbuildempty(Relation index);
 extern char *mihbuildphasename(int64 phase);

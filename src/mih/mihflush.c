@@ -156,7 +156,7 @@ rewrite_parts(Relation index, const MihMeta *meta, uint32 id, const MihPart *par
 		mih_sample_histogram(sample, nsample, meta->nbits, &histogram);
 	if (nentries > 0)
 		added = mih_write_segment(index, id, source, nentries, meta->nbits, sample,
-								  nsample, false, packed);
+								  nsample, NULL, false, packed);
 	replace_parts(index, parts, nparts, &added,
 				  resample && nsample > 1 ? &histogram : NULL);
 	return (int64) nentries;

@@ -28,6 +28,7 @@ mihhandler(PG_FUNCTION_ARGS)
 	am->amclusterable = false;
 	am->ampredlocks = true;
 	am->amcanparallel = false;
+	compat_can_build_parallel(am);
 	am->amcaninclude = false;
 	am->amusemaintenanceworkmem = true;
 	am->amparallelvacuumoptions =

@@ -73,47 +73,61 @@ mih_end_table(MihTables *tables, int j, MihTableWriter *writer)
 	pfree(writer->dir);
 }
 
+/* Write the tables of a segment one after the other. */
+static void
+write_tables(Relation index, uint32 id, MihSource *source, double nentries,
+			 MihDesign *design, const uint8 *sample, int nsample, bool building,
+			 MihTables *tables)
+{
+	Size memory = (Size) maintenance_work_mem * 1024;
+	int nranges = mih_range_count(design, nentries, memory);
+	uint32 start[MIH_MAX_RANGES];
+
+	for (int j = 0; j < design->ntables; j++)
+	{
+		MihTableWriter writer;
+
+		mih_table_begin(&writer, index, id, design->layout.nbits, building);
+		mih_table_ranges(design, j, sample, nsample, nranges, start);
+		for (int r = 0; r < nranges; r++)
+		{
+			mih_table_add(&writer, source, design, j, start, nranges, r, memory);
+			if (building)
+				pgstat_progress_update_param(
+					PROGRESS_CREATEIDX_TUPLES_DONE,
+					(int64) ((nentries * j + writer.n) / design->ntables));
+		}
+		mih_table_end(&writer);
+		mih_end_table(tables, j, &writer);
+	}
+}
+
 /*
  * Write the entries of source as segment id and return its description, as
- * mih_write_root does.  nentries is an estimate that the
- * layout is chosen by, as by the sample of codes, unless it shall be packed in one
- * table in any case; the length is nbits.
+ * mih_write_root does.  nentries is an estimate that the layout is chosen by, as by
+ * the sample of codes, unless it shall be packed in one table in any case; the
+ * length is nbits.  A crew that found the entries writes them together.
  */
 MihPart
 mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
-				  int nbits, const uint8 *sample, int nsample, bool building, bool packed)
+				  int nbits, const uint8 *sample, int nsample, MihCrew *crew,
+				  bool building, bool packed)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "mih segment",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Size memory = (Size) maintenance_work_mem * 1024;
-	uint32 start[MIH_MAX_RANGES];
 	MihTables tables = {0};
 	MihDesign design;
 	MihPart part;
-	int nranges;
 
 	mih_choose_design(&design, packed ? MIH_LAYOUT_PACKED : mih_layout_option(index),
 					  packed ? 0 : mih_chunks_option(index), nbits, nentries, sample,
 					  nsample);
-	nranges = mih_range_count(&design, nentries, memory);
-	for (int j = 0; j < design.ntables; j++)
-	{
-		MihTableWriter writer;
-
-		mih_table_begin(&writer, index, id, nbits, building);
-		mih_table_ranges(&design, j, sample, nsample, nranges, start);
-		for (int r = 0; r < nranges; r++)
-		{
-			mih_table_add(&writer, source, &design, j, start, nranges, r, memory);
-			if (building)
-				pgstat_progress_update_param(
-					PROGRESS_CREATEIDX_TUPLES_DONE,
-					(int64) ((nentries * j + writer.n) / design.ntables));
-		}
-		mih_table_end(&writer);
-		mih_end_table(&tables, j, &writer);
-	}
+	if (crew)
+		mih_crew_write(crew, index, id, &design, nentries, sample, nsample, &tables);
+	else
+		write_tables(index, id, source, nentries, &design, sample, nsample, building,
+					 &tables);
 	part = mih_write_root(index, id, &design, &tables, building, packed);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -155,3 +155,17 @@ mih_spool_source(BufFile *const *files, const uint64 *counts, int nfiles, int nb
 	spool_rewind(&s->source);
 	return &s->source;
 }
+
+/* Done with a source of spools: close its files. */
+void
+mih_spool_close(MihSource *source)
+{
+	SpoolSource *s = (SpoolSource *) source;
+
+	for (int i = 0; i < s->nfiles; i++)
+		BufFileClose(s->files[i]);
+	pfree(s->files);
+	pfree(s->counts);
+	pfree(s->buffer);
+	pfree(s);
+}
