@@ -135,60 +135,84 @@ deal(uint8 *records, int depth, int width, uint32 *next, const uint32 *end)
 		}
 }
 
-/* Sort n records that agree in the bytes before depth. */
-static void
-sort_from(uint8 *records, uint32 n, int depth, int width, uint8 *scratch)
+/* The first byte from depth on in which n records differ, or width; counts by value. */
+static int
+count_bytes(const uint8 *records, uint32 n, int depth, int width, uint32 *count)
 {
-	uint32 next[256];
-	uint32 end[256];
-	uint32 at = 0;
-
-	/* A known width makes copies a few instructions: codes of 64 and 128 bits. */
-	if (n <= FEW)
-	{
-		if (width == 18)
-			sort_few(records, n, depth, 18, scratch);
-		else if (width == 26)
-			sort_few(records, n, depth, 26, scratch);
-		else
-			sort_few(records, n, depth, width, scratch);
-		return;
-	}
-	if (n >= LONG_SORT)
-		CHECK_FOR_INTERRUPTS();
 	for (; depth < width; depth++)
 	{
-		uint8 first = records[depth];
-
-		memset(end, 0, sizeof(end));
+		memset(count, 0, 256 * sizeof(uint32));
 		for (uint32 i = 0; i < n; i++)
-			end[records[(Size) i * width + depth]]++;
-		if (end[first] < n)
+			count[records[(Size) i * width + depth]]++;
+		if (count[records[depth]] < n)
 			break;
 		/* A byte that all records share orders nothing. */
 	}
-	if (depth == width)
-		return;
-	for (int v = 0; v < 256; v++)
+	return depth;
+}
+
+/*
+ * Sort n records that agree in the bytes before depth.  Only the smaller buckets
+ * are sorted by recursion, so that it is never deeper than log2(n): codes chosen
+ * to differ in one byte each would else take a frame for every byte of a record.
+ */
+static void
+sort_from(uint8 *records, uint32 n, int depth, int width, uint8 *scratch)
+{
+	/* A known width makes copies a few instructions: codes of 64 and 128 bits. */
+	while (n > FEW)
 	{
-		next[v] = at;
-		at += end[v];
-		end[v] = at;
+		uint32 next[256];
+		uint32 end[256];
+		uint32 at = 0;
+		uint32 largest = 0;
+		uint32 most = 0;
+
+		if (n >= LONG_SORT)
+			CHECK_FOR_INTERRUPTS();
+		depth = count_bytes(records, n, depth, width, end);
+		if (depth == width)
+			return;
+		for (int v = 0; v < 256; v++)
+		{
+			next[v] = at;
+			at += end[v];
+			end[v] = at;
+		}
+		if (width == 18)
+			deal(records, depth, 18, next, end);
+		else if (width == 26)
+			deal(records, depth, 26, next, end);
+		else
+			deal(records, depth, width, next, end);
+		at = 0;
+		for (int v = 0; v < 256; v++)
+		{
+			if (end[v] - at > most)
+			{
+				largest = at;
+				most = end[v] - at;
+			}
+			at = end[v];
+		}
+		depth++;
+		at = 0;
+		for (int v = 0; v < 256; v++)
+		{
+			if (end[v] - at > 1 && at != largest)
+				sort_from(records + (Size) at * width, end[v] - at, depth, width,
+						  scratch);
+			at = end[v];
+		}
+		records += (Size) largest * width;
+		n = most;
 	}
 	if (width == 18)
-		deal(records, depth, 18, next, end);
+		sort_few(records, n, depth, 18, scratch);
 	else if (width == 26)
-		deal(records, depth, 26, next, end);
+		sort_few(records, n, depth, 26, scratch);
 	else
-		deal(records, depth, width, next, end);
-	at = 0;
-	for (int v = 0; v < 256; v++)
-	{
-		if (end[v] - at > 1)
-			sort_from(records + (Size) at * width, end[v] - at, depth + 1, width,
-					  scratch);
-		at = end[v];
-	}
+		sort_few(records, n, depth, width, scratch);
 }
 
 static void
