@@ -523,6 +523,7 @@ mih_crew_write(MihCrew *crew, Relation index, uint32 id, MihDesign *design,
 	publish(shared);
 	write_items(shared, index, design, true);
 	wait_for_all(crew, &shared->written, true);
+	report_done(shared);
 	for (int j = 0; j < design->ntables; j++)
 		collect_table(shared, index, design, j, tables);
 }

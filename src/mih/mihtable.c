@@ -15,6 +15,8 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 
+#define KEY_TABLE_BYTES 32 /* longest code whose keys are looked up by byte */
+
 /*
  * Put a finished image on a page of its own.  While the index is being built
  * nobody else sees it and the caller logs it as a whole; later each page is
@@ -101,6 +103,45 @@ read_record(const uint8 *record, int nbytes, uint32 *key, ItemPointer tid)
 	ItemPointerSet(tid, pg_ntoh32(block), pg_ntoh16(offset));
 }
 
+/*
+ * Keys by byte of a code and its value: their union over the bytes of a code is its
+ * key, as a key is some of its bits.  So most entries are passed over that are not
+ * of a range, without a shuffle.  NULL where that is not worth it.
+ */
+static uint32 *
+make_key_table(const MihDesign *design, int table, const MihShuffle *shuffle)
+{
+	int nbytes = hamming_bytes(design->layout.nbits);
+	uint8 code[HAMMING_MAX_BYTES] = {0};
+	uint8 stored[HAMMING_MAX_BYTES];
+	uint32 *keys;
+
+	if (design->refs || nbytes > KEY_TABLE_BYTES)
+		return NULL;
+	keys = palloc(sizeof(uint32) * 256 * nbytes);
+	for (int i = 0; i < nbytes; i++)
+	{
+		for (int v = 0; v < 256; v++)
+		{
+			code[i] = v;
+			mih_shuffle(shuffle, code, stored);
+			keys[i * 256 + v] = mih_key(&design->layout, table, stored);
+		}
+		code[i] = 0;
+	}
+	return keys;
+}
+
+static inline uint32
+look_up_key(const uint32 *keys, const uint8 *code, int nbytes)
+{
+	uint32 key = 0;
+
+	for (int i = 0; i < nbytes; i++)
+		key |= keys[i * 256 + code[i]];
+	return key;
+}
+
 /* Put the entries of the source that have keys from .. to into a sort. */
 static MihSort *
 sort_range(const MihTableWriter *writer, MihSource *source, const MihDesign *design,
@@ -112,6 +153,8 @@ sort_range(const MihTableWriter *writer, MihSource *source, const MihDesign *des
 	uint8 code[HAMMING_MAX_BYTES];
 	uint8 stored[HAMMING_MAX_BYTES];
 	uint8 record[HAMMING_MAX_BYTES + 10];
+	bool whole = from == 0 && to == PG_UINT32_MAX;
+	uint32 *keys = whole ? NULL : make_key_table(design, table, shuffle);
 	ItemPointerData tid;
 
 	source->rewind(source);
@@ -119,13 +162,25 @@ sort_range(const MihTableWriter *writer, MihSource *source, const MihDesign *des
 	{
 		uint32 key;
 
-		mih_shuffle(shuffle, code, stored);
-		key = mih_entry_key(&design->layout, design->refs, table, stored);
-		if (key < from || key > to)
-			continue;
+		if (keys)
+		{
+			key = look_up_key(keys, code, nbytes);
+			if (key < from || key > to)
+				continue;
+			mih_shuffle(shuffle, code, stored);
+		}
+		else
+		{
+			mih_shuffle(shuffle, code, stored);
+			key = mih_entry_key(&design->layout, design->refs, table, stored);
+			if (key < from || key > to)
+				continue;
+		}
 		make_record(record, key, stored, nbytes, &tid);
 		mih_sort_put(sort, record);
 	}
+	if (keys)
+		pfree(keys);
 	mih_shuffle_free(shuffle);
 	mih_sort_finish(sort);
 	return sort;
