@@ -59,3 +59,46 @@ CREATE FUNCTION @extschema@.mih_stats(
   LANGUAGE c VOLATILE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'mih_stats';
 COMMENT ON FUNCTION @extschema@.mih_stats IS 'what a mih index holds';
+
+CREATE FUNCTION @extschema@.mih_parts(
+    index pg_catalog.regclass,
+    OUT part pg_catalog.int8, OUT kind pg_catalog.text, OUT ordered_by pg_catalog.text,
+    OUT chunk pg_catalog.int4, OUT key_bits pg_catalog.int4, OUT pages pg_catalog.int8,
+    OUT entries pg_catalog.int8, OUT bytes_per_entry pg_catalog.float8,
+    OUT balance pg_catalog.float8)
+  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'mih_parts';
+COMMENT ON FUNCTION @extschema@.mih_parts IS
+  'what every page of a mih index is for; balance: share of the pages of a table that begin with a key of their own';
+
+CREATE FUNCTION @extschema@.mih_histogram(
+    index pg_catalog.regclass,
+    OUT distance_from pg_catalog.int4, OUT distance_to pg_catalog.int4, OUT share pg_catalog.float8)
+  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'mih_histogram';
+COMMENT ON FUNCTION @extschema@.mih_histogram IS
+  'distances of pairs of sampled codes of a mih index: share of the pairs so many bits apart';
+
+CREATE FUNCTION @extschema@.mih_last_scan(
+    OUT index pg_catalog.regclass, OUT scans pg_catalog.int8, OUT steps pg_catalog.int8,
+    OUT radius pg_catalog.int4, OUT list_pages pg_catalog.int8, OUT walk_pages pg_catalog.int8,
+    OUT passes pg_catalog.int8, OUT pass_pages pg_catalog.int8, OUT candidates pg_catalog.int8,
+    OUT results pg_catalog.int8, OUT dead pg_catalog.int8)
+  LANGUAGE c VOLATILE PARALLEL RESTRICTED
+  AS 'MODULE_PATHNAME', 'mih_last_scan';
+COMMENT ON FUNCTION @extschema@.mih_last_scan IS 'what the last scan of a mih index in this session did';
+
+CREATE FUNCTION @extschema@.mih_scans(
+    OUT index pg_catalog.regclass, OUT scans pg_catalog.int8, OUT steps pg_catalog.int8,
+    OUT radius pg_catalog.int4, OUT list_pages pg_catalog.int8, OUT walk_pages pg_catalog.int8,
+    OUT passes pg_catalog.int8, OUT pass_pages pg_catalog.int8, OUT candidates pg_catalog.int8,
+    OUT results pg_catalog.int8, OUT dead pg_catalog.int8)
+  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE PARALLEL RESTRICTED
+  AS 'MODULE_PATHNAME', 'mih_scans';
+COMMENT ON FUNCTION @extschema@.mih_scans IS
+  'sums over the scans of mih indexes in this session, by index; radius is the greatest';
+
+CREATE FUNCTION @extschema@.mih_scans_reset() RETURNS pg_catalog.void
+  LANGUAGE c VOLATILE PARALLEL RESTRICTED
+  AS 'MODULE_PATHNAME', 'mih_scans_reset';
+COMMENT ON FUNCTION @extschema@.mih_scans_reset IS 'forget what the scans of this session did';

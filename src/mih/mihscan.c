@@ -11,8 +11,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-MihScanStats mih_last_scan;
-
 static void
 begin(MihScan *scan, Relation index, MemoryContext parent)
 {
@@ -39,7 +37,7 @@ mihbeginscan(Relation index, int nkeys, int norderbys)
 	return desc;
 }
 
-/* What the query that ends here did, for mih_last_scan(). */
+/* Tell what the query that ends here did. */
 static void
 report(MihScan *scan)
 {
@@ -47,7 +45,7 @@ report(MihScan *scan)
 	{
 		scan->stats.index = RelationGetRelid(scan->index);
 		scan->stats.radius = scan->radius;
-		mih_last_scan = scan->stats;
+		mih_report_scan(&scan->stats);
 	}
 	scan->started = false;
 }

@@ -49,7 +49,7 @@ typedef struct MihVisit
 	uint64 to;
 } MihVisit;
 
-/* What a scan did, for mih_last_scan(). */
+/* What a scan did, for mih_last_scan() and mih_scans(). */
 typedef struct MihScanStats
 {
 	Oid index;
@@ -165,7 +165,7 @@ extern bool mih_stream_next(MihScan *scan, MihKey *key);
 extern void mih_dead_add(const MihScan *scan, const ItemPointerData *tid);
 extern bool mih_dead_row(const MihScan *scan, const ItemPointerData *tid);
 
-/* mihscan.c */
-extern MihScanStats mih_last_scan;
+/* mihreport.c */
+extern void mih_report_scan(const MihScanStats *stats);
 
 #endif
