@@ -1,8 +1,8 @@
 -- peer.sql: an approximate index of pgvector over the same codes as bit strings.  Wants
 -- variables peer (name of the figures), index (access method, column and options) and
 -- bits; codes, queries and truth as queries.sql does.
-CREATE TABLE IF NOT EXISTS peer_codes AS SELECT code::varbit::bit(:bits) AS code FROM codes;
 SET client_min_messages = warning;
+CREATE TABLE IF NOT EXISTS peer_codes AS SELECT code::varbit::bit(:bits) AS code FROM codes;
 VACUUM ANALYZE peer_codes;
 SELECT timed(:'peer' || '_build', format('CREATE INDEX peer_index ON peer_codes USING %s', :'index')) \g /dev/null
 SET enable_seqscan = off;
