@@ -1,0 +1,368 @@
+/*
+ * test_train_arch.c
+ *	  Architectures: parameters counted against the published ones, names of timm and
+ *	  torchvision, heads, depths, labels, options that do not fit.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "training/arch/arch.h"
+
+static NnGraph *
+shapes_of(const char *label, ArchHead head, int outputs, int size)
+{
+	ArchOptions o;
+	TrainError err;
+	char name[64];
+	const Arch *arch;
+	NnGraph *g;
+
+	snprintf(name, sizeof(name), "%.*s", (int) strcspn(label, " "), label);
+	arch = arch_find(name);
+	assert_non_null(arch);
+	arch_defaults(arch, &o);
+	if (!arch_from_label(label, &o, &err))
+		fail_msg("%s", err.text);
+	o.head = head;
+	o.outputs = outputs;
+	o.height = o.width = size;
+	o.shapes_only = true;
+	g = arch_build(arch, &o, &err);
+	if (!g)
+		fail_msg("%s", err.text);
+	return g;
+}
+
+/* Trained values: what frameworks count as parameters (running statistics are not). */
+static size_t
+count(const NnGraph *g)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < g->nparams; i++)
+		if (!strstr(g->param[i].name, ".running_"))
+			sum += nn_shape_size(&g->param[i].shape);
+	return sum;
+}
+
+typedef struct Published
+{
+	const char *label;
+	size_t parameters;
+	int features;
+} Published;
+
+/* With 1000 classes at the size they were made for; torchvision's and timm's numbers. */
+static const Published published[] = {
+	{"resnet18", 11689512, 512},  {"resnet34", 21797672, 512},
+	{"resnet50", 25557032, 2048}, {"vit-ti", 5717416, 192},
+	{"vit-s", 22050664, 384},	  {"vit-b", 86567656, 768},
+};
+
+static void
+test_counts(void **state)
+{
+	(void) state;
+	for (size_t i = 0; i < sizeof(published) / sizeof(published[0]); i++)
+	{
+		const Published *p = &published[i];
+		NnGraph *g = shapes_of(p->label, ARCH_CLASSES, 1000, 0);
+
+		print_message("%-12s %zu parameters\n", p->label, count(g));
+		assert_int_equal(count(g), p->parameters);
+		assert_int_equal(nn_shape_size(&nn_graph_output(g)->shape), 1000);
+		nn_graph_free(g);
+		g = shapes_of(p->label, ARCH_FEATURES, 0, 0);
+		assert_int_equal(nn_graph_output(g)->shape.ndim, 1);
+		assert_int_equal(nn_graph_output(g)->shape.dim[0], p->features);
+		nn_graph_free(g);
+		g = shapes_of(p->label, ARCH_HASH, 48, 0);
+		assert_int_equal(nn_graph_output(g)->shape.dim[0], 48);
+		assert_true(nn_graph_find_param(g, "hash.weight") >= 0);
+		nn_graph_free(g);
+	}
+}
+
+/* The names, in the order of the reference's state_dict. */
+static void
+expect_names(const NnGraph *g, const char *const *names)
+{
+	int n = 0;
+
+	for (; names[n]; n++)
+		if (nn_graph_find_param(g, names[n]) < 0)
+			fail_msg("there is no parameter %s", names[n]);
+	assert_int_equal(g->nparams, n);
+}
+
+static void
+test_names_resnet(void **state)
+{
+	static char text[200][64];
+	const char *names[200];
+	NnGraph *g = shapes_of("resnet18", ARCH_CLASSES, 1000, 0);
+	int n = 0;
+
+	(void) state;
+#define NORM(...)                                                                        \
+	for (int i = 0; i < 4; i++)                                                          \
+	snprintf(text[n++], 64, __VA_ARGS__,                                                 \
+			 (const char *[]){"weight", "bias", "running_mean", "running_var"}[i])
+	snprintf(text[n++], 64, "conv1.weight");
+	NORM("bn1.%s");
+	for (int layer = 1; layer <= 4; layer++)
+		for (int b = 0; b < 2; b++)
+		{
+			for (int k = 1; k <= 2; k++)
+			{
+				snprintf(text[n++], 64, "layer%d.%d.conv%d.weight", layer, b, k);
+				NORM("layer%d.%d.bn%d.%s", layer, b, k);
+			}
+			if (layer > 1 && b == 0)
+			{
+				snprintf(text[n++], 64, "layer%d.0.downsample.0.weight", layer);
+				NORM("layer%d.0.downsample.1.%s", layer);
+			}
+		}
+#undef NORM
+	snprintf(text[n++], 64, "fc.weight");
+	snprintf(text[n++], 64, "fc.bias");
+	/* state_dict has 122 entries, 20 of which are num_batches_tracked */
+	assert_int_equal(n, 122 - 20);
+	for (int i = 0; i < n; i++)
+		names[i] = text[i];
+	names[n] = NULL;
+	expect_names(g, names);
+	nn_graph_free(g);
+}
+
+static void
+test_names_vit(void **state)
+{
+	static const char *const of_block[] = {
+		"norm1.weight",		"norm1.bias",	  "attn.qkv.weight", "attn.qkv.bias",
+		"attn.proj.weight", "attn.proj.bias", "norm2.weight",	 "norm2.bias",
+		"mlp.fc1.weight",	"mlp.fc1.bias",	  "mlp.fc2.weight",	 "mlp.fc2.bias"};
+	static const char *const others[] = {"cls_token",
+										 "pos_embed",
+										 "patch_embed.proj.weight",
+										 "patch_embed.proj.bias",
+										 "norm.weight",
+										 "norm.bias",
+										 "head.weight",
+										 "head.bias"};
+	static char text[200][64];
+	const char *names[200];
+	NnGraph *g = shapes_of("vit-ti", ARCH_CLASSES, 1000, 0);
+	int n = 0;
+
+	(void) state;
+	for (int i = 0; i < 8; i++)
+		names[n++] = others[i];
+	for (int b = 0; b < 12; b++)
+		for (int i = 0; i < 12; i++, n++)
+		{
+			snprintf(text[n], 64, "blocks.%d.%s", b, of_block[i]);
+			names[n] = text[n];
+		}
+	names[n] = NULL;
+	assert_int_equal(n, 152);
+	expect_names(g, names);
+	nn_graph_free(g);
+}
+
+static void
+test_sizes(void **state)
+{
+	NnGraph *g;
+
+	(void) state;
+	g = shapes_of("vit-ti patch=14", ARCH_FEATURES, 0, 98);
+	assert_int_equal(g->param[nn_graph_find_param(g, "pos_embed")].shape.dim[0],
+					 1 + 7 * 7);
+	nn_graph_free(g);
+	g = shapes_of("resnet18 stem=cifar", ARCH_CLASSES, 10, 32);
+	/* torchvision's 11,689,512 less 990 classes of 513 and the stem's 49 - 9 taps */
+	assert_int_equal(count(g), 11689512 - 990 * 513 - 64 * 3 * 40);
+	/* stride 8 in all: 4x4 before the mean */
+	for (int i = 0; i < g->nnodes; i++)
+		if (g->node[i].kind == NN_GLOBAL_AVGPOOL)
+			assert_int_equal(g->node[g->node[i].input[0]].shape.dim[0], 4);
+	nn_graph_free(g);
+}
+
+static void
+expect_refusal(const char *name, const char *key, const char *value, int size,
+			   const char *part)
+{
+	const Arch *arch = arch_find(name);
+	ArchOptions o;
+	TrainError err = {""};
+	NnGraph *g = NULL;
+
+	arch_defaults(arch, &o);
+	o.shapes_only = true;
+	o.width = o.height = size;
+	if (!key || arch_set(arch, &o, key, value, &err))
+		g = arch_build(arch, &o, &err);
+	assert_null(g);
+	if (!strstr(err.text, part))
+		fail_msg("\"%s\" does not say \"%s\"", err.text, part);
+}
+
+static void
+test_refusals(void **state)
+{
+	(void) state;
+	expect_refusal("vit-ti", "patch", "15", 0,
+				   "224x224 pixels cannot be cut into patches of 15x15");
+	expect_refusal("vit-ti", "patch", "3.5", 0,
+				   "patch of vit-ti is a whole number from 4 to 64, not \"3.5\"");
+	expect_refusal("vit-ti", "patch", "16x", 0, "not \"16x\"");
+	expect_refusal("vit-ti", "pitch", "16", 0, "no parameter \"pitch\" (it has patch");
+	expect_refusal("resnet18", "stem", "cifa", 0,
+				   "stem of resnet18 is one of imagenet|cifar, not \"cifa\"");
+	expect_refusal("resnet18", NULL, NULL, 4, "at least 8x8 pixels, not 4x4");
+	expect_refusal("speednet", NULL, NULL, 16, "at least 24x24");
+	expect_refusal("vit-ti", NULL, NULL, 1 << 20, "vit-ti at 1048576x1048576 pixels");
+	assert_null(arch_find("resnet19"));
+}
+
+static void
+test_labels(void **state)
+{
+	ArchOptions o;
+	TrainError err;
+	char text[128];
+	const Arch *arch = arch_find("resnet18");
+
+	(void) state;
+	arch_defaults(arch, &o);
+	assert_string_equal(arch_label(arch, &o, text, sizeof(text)), "resnet18");
+	assert_true(arch_set(arch, &o, "stem", "cifar", &err));
+	assert_true(arch_set(arch, &o, "folded", "3", &err));
+	assert_string_equal(arch_label(arch, &o, text, sizeof(text)),
+						"resnet18 stem=cifar folded=3");
+	arch_defaults(arch, &o);
+	assert_ptr_equal(arch_from_label(text, &o, &err), arch);
+	assert_true(arch_value(arch, &o, "stem") == 1 && arch_value(arch, &o, "folded") == 3);
+	assert_null(arch_from_label("resnet18 stem", &o, &err));
+	assert_null(arch_from_label("resnet18  stem=cifar", &o, &err));
+	assert_null(arch_from_label("", &o, &err));
+}
+
+/* Every parameter has a depth; deeper ones come later; the head is the deepest. */
+static void
+test_depths(void **state)
+{
+	(void) state;
+	for (int a = 0; arch_at(a); a++)
+	{
+		const Arch *arch = arch_at(a);
+		ArchOptions o;
+		TrainError err;
+		NnGraph *g;
+		int before = 0;
+
+		arch_defaults(arch, &o);
+		o.shapes_only = true;
+		g = arch_build(arch, &o, &err);
+		if (!g)
+			fail_msg("%s", err.text);
+		for (int i = 0; i < g->nparams; i++)
+		{
+			int depth = arch_depth_of(arch, &o, g->param[i].name);
+
+			if (depth < before || depth > before + 1)
+				fail_msg("%s: %s at depth %d after %d", arch_name_of(arch),
+						 g->param[i].name, depth, before);
+			before = depth;
+		}
+		assert_int_equal(before, arch_depths(arch, &o) - 1);
+		nn_graph_free(g);
+	}
+}
+
+/* Weights of one tensor: mean near 0, the deviation that the rule asks for. */
+static void
+expect_deviation(const NnGraph *g, const char *name, double wanted)
+{
+	int at = nn_graph_find_param(g, name);
+	size_t n;
+	double sum = 0, square = 0;
+
+	assert_true(at >= 0);
+	n = nn_shape_size(&g->param[at].shape);
+	for (size_t i = 0; i < n; i++)
+	{
+		sum += g->param[at].data[i];
+		square += (double) g->param[at].data[i] * g->param[at].data[i];
+	}
+	square = square / n - sum / n * (sum / n);
+	if (square < wanted * wanted * 0.9 || square > wanted * wanted * 1.1)
+		fail_msg("%s: variance %g, not %g", name, square, wanted * wanted);
+}
+
+static NnGraph *
+drawn(const char *name, int size, uint64_t seed)
+{
+	const Arch *arch = arch_find(name);
+	ArchOptions o;
+	TrainError err;
+	NnGraph *g;
+
+	arch_defaults(arch, &o);
+	o.seed = seed;
+	o.width = o.height = size;
+	g = arch_build(arch, &o, &err);
+	if (!g)
+		fail_msg("%s", err.text);
+	return g;
+}
+
+static void
+test_initial(void **state)
+{
+	NnGraph *g = drawn("resnet18", 32, 1), *h;
+
+	(void) state;
+	/* torchvision: normal, variance 2 / (outputs x taps) */
+	expect_deviation(g, "layer1.0.conv1.weight", 0.058926);
+	expect_deviation(g, "layer4.0.downsample.0.weight", 0.0625);
+	expect_deviation(g, "fc.weight", 1 / 22.627417 / 1.7320508);
+	expect_deviation(g, "fc.bias", 1 / 22.627417 / 1.7320508);
+	h = drawn("resnet18", 32, 1);
+	for (int i = 0; i < g->nparams; i++)
+		assert_memory_equal(g->param[i].data, h->param[i].data,
+							nn_shape_size(&g->param[i].shape) * sizeof(float));
+	nn_graph_free(h);
+	h = drawn("resnet18", 32, 2);
+	assert_memory_not_equal(g->param[0].data, h->param[0].data, 64);
+	nn_graph_free(g);
+	nn_graph_free(h);
+	g = drawn("vit-ti", 32, 1);
+	expect_deviation(g, "blocks.3.attn.qkv.weight", 0.02);
+	expect_deviation(g, "pos_embed", 0.02);
+	expect_deviation(g, "cls_token", 1e-6);
+	expect_deviation(g, "patch_embed.proj.weight", 1 / 27.712813 / 1.7320508);
+	nn_graph_free(g);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_counts),	  cmocka_unit_test(test_names_resnet),
+		cmocka_unit_test(test_names_vit), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_refusals),  cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_depths),	  cmocka_unit_test(test_initial),
+	};
+
+	return cmocka_run_group_tests_name("train: architectures", tests, NULL, NULL);
+}

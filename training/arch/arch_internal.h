@@ -1,0 +1,82 @@
+/*
+ * arch_internal.h
+ *	  What the files of architectures share.
+ */
+#ifndef TRAIN_ARCH_INTERNAL_H
+#define TRAIN_ARCH_INTERNAL_H
+
+#include "training/arch/arch.h"
+
+/* How weights begin. */
+typedef enum ArchInit
+{
+	INIT_UNIFORM,		  /* +-1/sqrt(fan in): PyTorch's for layers nobody set */
+	INIT_KAIMING_FAN_OUT, /* normal, variance 2 / fan out (He et al., 2015) */
+	INIT_KAIMING_UNIFORM, /* +-sqrt(6 / fan in) (He et al., 2015) */
+	INIT_NORMAL_001,	  /* normal, deviation 0.01 */
+	INIT_TRUNCATED_002	  /* normal, deviation 0.02, cut at +-2 */
+} ArchInit;
+
+struct Arch
+{
+	const char *name, *about, *source;
+	int size;			   /* side of its pictures */
+	int least;			   /* smallest side that it can take */
+	int multiple;		   /* both sides are multiples of it; 0 or 1: any */
+	int resize;			   /* short side before the crop to `size` */
+	bool area;			   /* IMAGE_AREA rather than bicubic */
+	float mean[3], std[3]; /* deviations of 0: those of the training pictures */
+	bool autoencoder;
+	ArchParameter parameter[ARCH_MAX_PARAMETERS];
+	/* Appends the network after node x (the input), its head included. */
+	int (*build)(NnGraph *g, int x, const ArchOptions *o);
+	/* Whether the options fit together and the pictures; may be NULL. */
+	bool (*check)(const ArchOptions *o, TrainError *err);
+	ArchInit convolutions, linears;
+	bool biases_uniform; /* biases drawn as INIT_UNIFORM does, else 0 */
+	/* What differs from those rules; rng continues; may be NULL. */
+	void (*finish)(NnGraph *g, const ArchOptions *o, Rng *rng);
+	/* Depth of a parameter; the head's for names it does not know. */
+	int (*depth)(const ArchOptions *o, const char *param);
+	int (*depths)(const ArchOptions *o);
+};
+
+extern const Arch arch_speednet, arch_resnet18, arch_resnet34, arch_resnet50, arch_vit_ti,
+	arch_vit_s, arch_vit_b;
+
+#define IMAGENET_MEAN                                                                    \
+	{                                                                                    \
+		0.485f, 0.456f, 0.406f                                                           \
+	}
+#define IMAGENET_STD                                                                     \
+	{                                                                                    \
+		0.229f, 0.224f, 0.225f                                                           \
+	}
+
+/* A layer's name: arch_layer("blocks.%d.attn.qkv", b).text */
+typedef struct ArchLayer
+{
+	char text[NN_MAX_NAME];
+} ArchLayer;
+
+extern ArchLayer arch_layer(const char *format, ...)
+	__attribute__((format(printf, 1, 2)));
+
+/*
+ * The head over vector x: logits of classes by a linear layer called `name`, or bits, or
+ * x itself.
+ */
+extern int arch_head(NnGraph *g, int x, const ArchOptions *o, const char *name);
+
+extern int arch_flatten(NnGraph *g, int x); /* [..] -> [n], in the order of memory */
+
+/* Values of one parameter. */
+extern void arch_init_values(NnParam *p, ArchInit how, Rng *rng);
+extern void arch_init_conv(NnGraph *g, const char *layer, Rng *rng); /* and its bias */
+extern double arch_normal_cut(Rng *rng, double deviation, double limit);
+extern NnParam *arch_find_param(NnGraph *g, const char *name); /* NULL: none */
+
+/* What arch_build does with any network: all its layers by the rules of arch. */
+extern void arch_initialise(NnGraph *g, const Arch *arch, const ArchOptions *o);
+
+#endif
