@@ -31,6 +31,7 @@ int encoder_device_memory;
 int encoder_max_image_size;
 int encoder_max_image_pixels;
 bool encoder_sandbox;
+bool encoder_retry;
 int encoder_bad_image;
 
 /* ------------------------------------------------------------------ settings */
@@ -77,6 +78,11 @@ define_settings(void)
 							 "error, or warning: a warning and NULL.", &encoder_bad_image,
 							 BAD_IMAGE_ERROR, bad_image_options, PGC_USERSET, 0, NULL,
 							 NULL, NULL);
+	DefineCustomBoolVariable(
+		"deephash.encode_retry",
+		"Ask once more, without an error, when the encoder dies.",
+		"The image may be what killed it: then the retry kills the next one, too.",
+		&encoder_retry, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("deephash.encoder_threads",
 							"Threads that decode images, and threads of the CPU device.",
 							"Zero means one per CPU.", &encoder_threads, 0, 0, 256,

@@ -4,7 +4,12 @@
  *
  *	encoder.c     settings; deephash_encode, deephash_embed, status, ping
  *	trigger.c     deephash_encode_trigger
- *	client.c      a session's conversation with the engine
+ *	client.c      what sessions ask the engine and make of its answers
+ *	exchange.c    requests and answers, many on their way at a time
+ *	connection.c  a session's connection to the engine
+ *	bulk.c        deephash_encode_array, deephash_embed_array, deephash_encode_set
+ *	statement.c   deephash_encode_statement_trigger
+ *	table.c       deephash_encode_table
  *	recent.c      the last answers of a statement
  *	rundir.c      the folder of the socket, the state file, the supervisor's lock
  *	supervisor.c  the background worker that keeps the engine alive
@@ -31,6 +36,7 @@ extern int encoder_device_memory;  /* MB */
 extern int encoder_max_image_size; /* kB */
 extern int encoder_max_image_pixels;
 extern bool encoder_sandbox;
+extern bool encoder_retry;	  /* once, when the engine dies */
 extern int encoder_bad_image; /* BadImage */
 
 typedef enum BadImage
@@ -66,13 +72,41 @@ extern void encoder_ping(void);
 /* Raise the refusal in reply as an ERROR; what was wanted begins the message. */
 extern _Noreturn void encoder_raise(const char *wanted, const EncoderReply *reply);
 
+/* An image on its way: payload and length are the caller's, the reply the engine's. */
+typedef struct EncoderItem
+{
+	const void *payload; /* the image file */
+	size_t length;
+	EncoderReply reply;
+} EncoderItem;
+
 /*
- * The code (and logits, with DEEPHASH_WANT_LOGITS) of one image by a model of the
- * catalogue.  Raises an ERROR for anything but success; where deephash.bad_image
- * says so, an image that is refused gives a WARNING and false.
+ * The codes (and logits, with DEEPHASH_WANT_LOGITS) of n images by a model of the
+ * catalogue, many of them in the engine's hands at a time.  The status of each reply is
+ * DEEPHASH_OK, DEEPHASH_BAD_IMAGE or DEEPHASH_TOO_LARGE, with the reason in payload;
+ * any other trouble raises an ERROR.
  */
+extern void encoder_encode_many(const ModelEntry *model, uint32 flags, EncoderItem *item,
+								int n);
+
+/*
+ * True if the image was encoded.  If it was refused: an ERROR, or, where
+ * deephash.bad_image says so, a WARNING and false.
+ */
+extern bool encoder_accept(const EncoderReply *reply);
+
+/* Both for one image. */
 extern bool encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
 						   EncoderReply *reply);
+
+/* -------------------------------------------------------------- exchange.c */
+
+/*
+ * Ask n questions of one kind and wait for all answers.  An ERROR where the engine
+ * cannot be had, dies, makes no sense or is silent for deephash.encode_timeout.
+ */
+extern void encoder_exchange(DeephashKind kind, const uint8 *model, uint32 flags,
+							 EncoderItem *item, int n);
 
 /* ---------------------------------------------------------------- recent.c */
 
