@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/syscache.h"
 
 #include "deephash.h"
 #include "hashcode/hashcode.h"
@@ -145,18 +146,48 @@ encode_arguments(FunctionCallInfo fcinfo, uint32 flags)
 	return recent_add(&model, image, flags, &reply);
 }
 
+Oid
+encoder_hashcode_type(Oid schema)
+{
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("hashcode"),
+							   ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(type))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("type hashcode of extension deephash is missing")));
+	return type;
+}
+
+Datum
+encoder_code(const EncoderReply *reply)
+{
+	HashCode *code = hashcode_make(reply->bits);
+
+	memcpy(code->bits, reply->payload, hamming_bytes(reply->bits));
+	return PointerGetDatum(code);
+}
+
+void
+encoder_logits(const EncoderReply *reply, Datum *value)
+{
+	for (int i = 0; i < reply->bits; i++)
+	{
+		float4 logit;
+
+		memcpy(&logit, reply->payload + i * sizeof(logit), sizeof(logit));
+		value[i] = Float4GetDatum(logit);
+	}
+}
+
 /* deephash_encode(image bytea, model text) returns hashcode */
 Datum
 deephash_encode(PG_FUNCTION_ARGS)
 {
 	const EncoderReply *reply = encode_arguments(fcinfo, 0);
-	HashCode *code;
 
 	if (reply == NULL)
 		PG_RETURN_NULL();
-	code = hashcode_make(reply->bits);
-	memcpy(code->bits, reply->payload, hamming_bytes(reply->bits));
-	PG_RETURN_HASHCODE_P(code);
+	return encoder_code(reply);
 }
 
 /* deephash_embed(image bytea, model text) returns real[]: the logits themselves */
@@ -169,13 +200,7 @@ deephash_embed(PG_FUNCTION_ARGS)
 	if (reply == NULL)
 		PG_RETURN_NULL();
 	values = palloc(reply->bits * sizeof(Datum));
-	for (int i = 0; i < reply->bits; i++)
-	{
-		float4 logit;
-
-		memcpy(&logit, reply->payload + i * sizeof(logit), sizeof(logit));
-		values[i] = Float4GetDatum(logit);
-	}
+	encoder_logits(reply, values);
 	PG_RETURN_ARRAYTYPE_P(construct_array(values, reply->bits, FLOAT4OID, sizeof(float4),
 										  true, TYPALIGN_INT));
 }

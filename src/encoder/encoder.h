@@ -10,6 +10,8 @@
  *	bulk.c        deephash_encode_array, deephash_embed_array, deephash_encode_set
  *	statement.c   deephash_encode_statement_trigger
  *	table.c       deephash_encode_table
+ *	columns.c     the columns that hold an image and its code
+ *	progress.c    how far bulk encodings are
  *	recent.c      the last answers of a statement
  *	rundir.c      the folder of the socket, the state file, the supervisor's lock
  *	supervisor.c  the background worker that keeps the engine alive
@@ -22,6 +24,8 @@
 #include "hamming/hamming.h"
 #include "model/model.h"
 #include "service/protocol.h"
+#include "utils/relcache.h"
+#include "utils/timestamp.h"
 
 /* --------------------------------------------------------------- encoder.c */
 
@@ -107,6 +111,40 @@ extern bool encoder_encode(const ModelEntry *model, const bytea *image, uint32 f
  */
 extern void encoder_exchange(DeephashKind kind, const uint8 *model, uint32 flags,
 							 EncoderItem *item, int n);
+
+/* --------------------------------------------------------------- encoder.c */
+
+extern Oid encoder_hashcode_type(Oid schema); /* of the type, in the extension's schema */
+
+/* What a reply with status DEEPHASH_OK holds. */
+extern Datum encoder_code(const EncoderReply *reply); /* a palloc'ed HashCode */
+/* With DEEPHASH_WANT_LOGITS: reply->bits float4 Datums. */
+extern void encoder_logits(const EncoderReply *reply, Datum *value);
+
+/* --------------------------------------------------------------- columns.c */
+
+/*
+ * The attribute number of a column that must be of a type, or of a domain over it;
+ * purpose and caller are words for the error.
+ */
+extern int encoder_find_column(Relation table, const char *name, Oid type,
+							   const char *purpose, const char *caller);
+/* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
+extern void encoder_check_length(Relation table, int column, const ModelEntry *model);
+
+/* -------------------------------------------------------------- progress.c */
+
+typedef struct EncodeProgress
+{
+	Oid table;
+	char model[NAMEDATALEN];
+	TimestampTz start;
+	int64 total, done, refused; /* rows; refused are done, too */
+} EncodeProgress;
+
+/* Let others see it; to be called about once a second. */
+extern void progress_report(const EncodeProgress *progress);
+extern void progress_end(void);
 
 /* ---------------------------------------------------------------- recent.c */
 

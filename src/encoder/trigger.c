@@ -13,7 +13,6 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "hashcode/hashcode.h"
 
@@ -43,64 +42,6 @@ check_event(FunctionCallInfo fcinfo, const TriggerData *trigger)
 				 errmsg("deephash_encode_trigger: trigger \"%s\" of table \"%s\" %s",
 						trigger->tg_trigger->tgname,
 						RelationGetRelationName(trigger->tg_relation), wrong)));
-}
-
-/* The attribute number of a column that must be of a type (or a domain over it). */
-static int
-find_column(Relation table, const char *name, Oid type, const char *purpose)
-{
-	TupleDesc desc = RelationGetDescr(table);
-	int column = SPI_fnumber(desc, name);
-	Oid found;
-
-	if (column <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("deephash_encode_trigger: table \"%s\" has no column \"%s\"",
-						RelationGetRelationName(table), name),
-				 errdetail("It was to be the %s column.", purpose)));
-	found = getBaseType(SPI_gettypeid(desc, column));
-	if (found != type)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("deephash_encode_trigger: column \"%s\" of table \"%s\" has type %s, "
-					"not %s",
-					name, RelationGetRelationName(table), format_type_be(found),
-					format_type_be(type)),
-			 errdetail("It is the %s column.", purpose)));
-	return column;
-}
-
-static Oid
-hashcode_type(Oid schema)
-{
-	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("hashcode"),
-							   ObjectIdGetDatum(schema));
-
-	if (!OidIsValid(type))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("type hashcode of extension deephash is missing")));
-	return type;
-}
-
-/* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
-static void
-check_length(Relation table, int column, const ModelEntry *model)
-{
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column - 1);
-	int32 typmod = attribute->atttypmod;
-
-	(void) getBaseTypeAndTypmod(attribute->atttypid, &typmod);
-	if (typmod > 0 && typmod != model->bits)
-		ereport(ERROR,
-				(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
-				 errmsg("model \"%s\" makes codes of %d bits, but column \"%s\" of table "
-						"\"%s\" holds %d bits",
-						NameStr(model->name), model->bits, NameStr(attribute->attname),
-						RelationGetRelationName(table), typmod),
-				 errhint("Declare the column as hashcode(%d), or name another model.",
-						 model->bits)));
 }
 
 /*
@@ -157,8 +98,10 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 													 : trigger->tg_trigtuple;
 	argument = trigger->tg_trigger->tgargs;
-	image_column = find_column(table, argument[0], BYTEAOID, "image");
-	code_column = find_column(table, argument[1], hashcode_type(schema), "code");
+	image_column = encoder_find_column(table, argument[0], BYTEAOID, "image",
+									   "deephash_encode_trigger");
+	code_column = encoder_find_column(table, argument[1], encoder_hashcode_type(schema),
+									  "code", "deephash_encode_trigger");
 	image = heap_getattr(row, image_column, RelationGetDescr(table), &isnull);
 	if (!isnull && !needs_code(trigger, row, image, image_column, code_column))
 		return PointerGetDatum(row);
@@ -166,17 +109,14 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 	if (!isnull)
 	{
 		EncoderReply reply;
-		HashCode *made;
 
 		model_find(schema, trigger->tg_trigger->tgnargs == 3 ? argument[2] : NULL,
 				   &model);
-		check_length(table, code_column, &model);
+		encoder_check_length(table, code_column, &model);
 		isnull = !encoder_encode(&model, DatumGetByteaPP(image), 0, &reply);
 		if (!isnull)
 		{
-			made = hashcode_make(reply.bits);
-			memcpy(made->bits, reply.payload, hamming_bytes(reply.bits));
-			code = PointerGetDatum(made);
+			code = encoder_code(&reply);
 		}
 	}
 	/* A domain's constraints hold for what triggers write, too. */

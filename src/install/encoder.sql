@@ -11,11 +11,58 @@ CREATE FUNCTION @extschema@.deephash_embed(image pg_catalog.bytea, model pg_cata
   AS 'MODULE_PATHNAME', 'deephash_embed';
 COMMENT ON FUNCTION @extschema@.deephash_embed(pg_catalog.bytea, pg_catalog.text)
   IS 'the numbers whose signs are the code of a JPEG';
+-- Many images in one call: all of them are on their way at once.
+CREATE FUNCTION @extschema@.deephash_encode_array(images pg_catalog.bytea[], model pg_catalog.text DEFAULT NULL)
+  RETURNS @extschema@.hashcode[] LANGUAGE c STABLE PARALLEL SAFE COST 1000000
+  AS 'MODULE_PATHNAME', 'deephash_encode_array';
+COMMENT ON FUNCTION @extschema@.deephash_encode_array(pg_catalog.bytea[], pg_catalog.text)
+  IS 'the codes of many JPEGs';
+CREATE FUNCTION @extschema@.deephash_embed_array(images pg_catalog.bytea[], model pg_catalog.text DEFAULT NULL)
+  RETURNS pg_catalog.float4[] LANGUAGE c STABLE PARALLEL SAFE COST 1000000
+  AS 'MODULE_PATHNAME', 'deephash_embed_array';
+COMMENT ON FUNCTION @extschema@.deephash_embed_array(pg_catalog.bytea[], pg_catalog.text)
+  IS 'the logits of many JPEGs, a row for each';
+CREATE FUNCTION @extschema@.deephash_encode_set(images pg_catalog.bytea[], model pg_catalog.text DEFAULT NULL,
+    OUT ordinality pg_catalog.int4, OUT code @extschema@.hashcode, OUT error pg_catalog.text)
+  RETURNS SETOF pg_catalog.record LANGUAGE c STABLE PARALLEL SAFE COST 1000000 ROWS 100
+  AS 'MODULE_PATHNAME', 'deephash_encode_set';
+COMMENT ON FUNCTION @extschema@.deephash_encode_set(pg_catalog.bytea[], pg_catalog.text)
+  IS 'the codes of many JPEGs, or why an image has none';
 CREATE FUNCTION @extschema@.deephash_encode_trigger()
   RETURNS pg_catalog.trigger LANGUAGE c
   AS 'MODULE_PATHNAME', 'deephash_encode_trigger';
 COMMENT ON FUNCTION @extschema@.deephash_encode_trigger()
   IS 'BEFORE INSERT OR UPDATE, FOR EACH ROW (image column, code column [, model])';
+CREATE FUNCTION @extschema@.deephash_encode_statement_trigger()
+  RETURNS pg_catalog.trigger LANGUAGE c
+  AS 'MODULE_PATHNAME', 'deephash_encode_statement_trigger';
+COMMENT ON FUNCTION @extschema@.deephash_encode_statement_trigger()
+  IS 'AFTER INSERT OR UPDATE, FOR EACH STATEMENT (image column, code column [, model]): encodes many rows at once';
+CREATE PROCEDURE @extschema@.deephash_encode_table("table" pg_catalog.regclass, image_column pg_catalog.name,
+    code_column pg_catalog.name, model pg_catalog.text DEFAULT NULL, batch pg_catalog.int4 DEFAULT 256,
+    bad_images pg_catalog.text DEFAULT 'warn')
+  LANGUAGE c AS 'MODULE_PATHNAME', 'deephash_encode_table';
+COMMENT ON PROCEDURE @extschema@.deephash_encode_table(pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
+    pg_catalog.text, pg_catalog.int4, pg_catalog.text)
+  IS 'codes for all rows that have an image and no code, committed batch by batch';
+CREATE FUNCTION @extschema@.deephash_encode_progress(OUT pid pg_catalog.int4, OUT datid pg_catalog.oid,
+    OUT relid pg_catalog.oid, OUT model pg_catalog.text, OUT rows_total pg_catalog.int8, OUT rows_done pg_catalog.int8,
+    OUT refused pg_catalog.int8, OUT started pg_catalog.timestamptz)
+  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
+  AS 'MODULE_PATHNAME', 'deephash_encode_progress';
+COMMENT ON FUNCTION @extschema@.deephash_encode_progress() IS 'how far each deephash_encode_table is';
+CREATE VIEW @extschema@.deephash_progress AS
+  SELECT p.pid, d.datname, p.relid, p.model, p.rows_total, p.rows_done, p.refused, p.started,
+         pg_catalog.round(p.rows_done OPERATOR(pg_catalog./) s.seconds, 1) AS rows_per_second,
+         CASE WHEN p.rows_done OPERATOR(pg_catalog.>) 0 THEN pg_catalog.make_interval(secs =>
+           (pg_catalog.round(s.seconds OPERATOR(pg_catalog.*) (p.rows_total OPERATOR(pg_catalog.-) p.rows_done)
+             OPERATOR(pg_catalog./) p.rows_done))::pg_catalog.float8) END AS time_left
+  FROM @extschema@.deephash_encode_progress() AS p
+       LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) p.datid,
+       LATERAL (SELECT GREATEST(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()
+         OPERATOR(pg_catalog.-) p.started), 0.001)::pg_catalog.numeric AS seconds) AS s;
+GRANT SELECT ON @extschema@.deephash_progress TO PUBLIC;
+COMMENT ON VIEW @extschema@.deephash_progress IS 'how far each deephash_encode_table is';
 
 CREATE FUNCTION @extschema@.deephash_ping()
   RETURNS pg_catalog.bool LANGUAGE c VOLATILE PARALLEL SAFE

@@ -39,7 +39,6 @@
 #include "port/atomics.h"
 #include "storage/buffile.h"
 #include "utils/rel.h"
-#include "utils/tuplestore.h"
 
 #include "hamming/hamming.h"
 #include "hashcode/hashcode.h"
@@ -609,16 +608,6 @@ extern int mih_merge_segments(Relation index, MihMergeBy by);
 /* mihsweep.c */
 extern void mih_finished(Relation index);
 extern BlockNumber mih_sweep(Relation index, BufferAccessStrategy strategy);
-
-/* Rows that a function returns. */
-typedef struct MihRows
-{
-	Tuplestorestate *store;
-	TupleDesc desc;
-} MihRows;
-
-/* mihparts.c */
-extern MihRows mih_begin_rows(FunctionCallInfo fcinfo);
 
 /* mihstats.c */
 extern Relation mih_open_index(Oid oid, LOCKMODE lockmode, bool owner, bool write);

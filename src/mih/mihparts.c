@@ -6,40 +6,11 @@
 #include "mih/mih.h"
 
 #include "access/relation.h"
-#include "funcapi.h"
 #include "miscadmin.h"
+#include "rows.h"
 #include "utils/builtins.h"
 
 #define PART_COLUMNS 9
-
-/*
- * Begin to return rows from a set-returning function: what PostgreSQL 13 to 18
- * agree on.
- */
-MihRows
-mih_begin_rows(FunctionCallInfo fcinfo)
-{
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-	MihRows rows;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) ||
-		!(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("set-valued function called in context that cannot accept "
-							   "a set")));
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &rows.desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	rows.desc = CreateTupleDescCopy(rows.desc);
-	rows.store = tuplestore_begin_heap(
-		(info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = rows.store;
-	info->setDesc = rows.desc;
-	MemoryContextSwitchTo(old);
-	return rows;
-}
 
 /* One row: pages that do one thing.  Fields that are not set are NULL. */
 typedef struct Use
@@ -55,7 +26,7 @@ typedef struct Use
 } Use;
 
 static void
-put(const MihRows *rows, const Use *use)
+put(const Rows *rows, const Use *use)
 {
 	Datum values[PART_COLUMNS];
 	bool nulls[PART_COLUMNS] = {false};
@@ -114,7 +85,7 @@ chain_pages(Relation index, uint32 part, int kind, BlockNumber block)
 
 /* The rows of a segment; returns its pages. */
 static int64
-put_segment(const MihRows *rows, Relation index, const MihPart *part)
+put_segment(const Rows *rows, Relation index, const MihPart *part)
 {
 	MihSegment *segment = mih_segment_open(index, part);
 	const MihRoot *root = &segment->root;
@@ -154,7 +125,7 @@ put_segment(const MihRows *rows, Relation index, const MihPart *part)
 
 /* The row of a list; returns its pages. */
 static int64
-put_list(const MihRows *rows, Relation index, const MihPart *part)
+put_list(const Rows *rows, Relation index, const MihPart *part)
 {
 	bool nulls = part->kind == MIH_PART_NULLS || part->kind == MIH_PART_SEALED_NULLS;
 	Use use = {.part = part->id,
@@ -182,7 +153,7 @@ Datum
 mih_parts(PG_FUNCTION_ARGS)
 {
 	Relation index = mih_open_index(PG_GETARG_OID(0), AccessShareLock, false, false);
-	MihRows rows = mih_begin_rows(fcinfo);
+	Rows rows = rows_begin(fcinfo);
 	Use rest = {
 		.kind = "metapage", .table = -1, .entries = -1, .balance = -1, .pages = 1};
 	Buffer heads[MIH_MAX_PARTS];
@@ -224,7 +195,7 @@ Datum
 mih_histogram(PG_FUNCTION_ARGS)
 {
 	Relation index = mih_open_index(PG_GETARG_OID(0), AccessShareLock, false, false);
-	MihRows rows = mih_begin_rows(fcinfo);
+	Rows rows = rows_begin(fcinfo);
 	MihMeta meta;
 	int width;
 

@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "rows.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -104,7 +105,7 @@ PG_FUNCTION_INFO_V1(mih_scans);
 Datum
 mih_scans(PG_FUNCTION_ARGS)
 {
-	MihRows rows = mih_begin_rows(fcinfo);
+	Rows rows = rows_begin(fcinfo);
 	HASH_SEQ_STATUS status;
 	IndexScans *entry;
 

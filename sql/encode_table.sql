@@ -1,0 +1,75 @@
+-- CALL deephash_encode_table: codes for the rows that have none.
+SET client_min_messages = warning; -- its notices tell times
+\set tiny16 `base64 -w0 build/fixtures/tiny16.safetensors`
+\set tiny64 `base64 -w0 build/fixtures/tiny64.safetensors`
+\set red `base64 -w0 build/fixtures/red.jpg`
+\set green `base64 -w0 build/fixtures/green.jpg`
+SELECT deephash_load_model('m16', decode(:'tiny16', 'base64'));
+SELECT deephash_load_model('m64', decode(:'tiny64', 'base64'));
+CREATE TABLE picture (id int, data bytea);
+INSERT INTO picture VALUES (1, decode(:'red', 'base64')), (2, decode(:'green', 'base64')), (3, NULL);
+CREATE SCHEMA "Odd Place";
+CREATE TABLE "Odd Place"."Photo" (id int, "The Jpeg" bytea, "Code" hashcode(64));
+INSERT INTO "Odd Place"."Photo" SELECT i, data FROM generate_series(1, 900) i JOIN picture ON id = i % 3 + 1;
+CREATE VIEW state AS SELECT count(*) AS rows, count("Code") AS codes,
+  count(*) FILTER (WHERE "Code" <> deephash_encode("The Jpeg", 'm64')) AS wrong FROM "Odd Place"."Photo";
+
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm64');
+SELECT * FROM state;
+-- nothing is left to do; rows without a code are done, others left alone
+SELECT images AS before FROM deephash_service \gset
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm64');
+SELECT images - :before AS encoded FROM deephash_service;
+UPDATE "Odd Place"."Photo" SET "Code" = NULL WHERE id <= 100;
+SELECT images AS before FROM deephash_service \gset
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm64', batch => 7);
+SELECT images - :before AS encoded FROM deephash_service;
+SELECT * FROM state;
+
+-- images that are none: batches before them stay (messages tell the row's place: not here)
+\set VERBOSITY sqlstate
+INSERT INTO "Odd Place"."Photo" SELECT i, CASE WHEN i = 950 THEN 'hello' ELSE data END FROM generate_series(901, 1000) i JOIN picture ON id = i % 2 + 1;
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm64', batch => 10, bad_images => 'stop');
+SELECT count("Code") FROM "Odd Place"."Photo" WHERE id > 900;
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm64');
+SELECT count("Code") FROM "Odd Place"."Photo" WHERE id > 900;
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm64', bad_images => 'skip');
+\set VERBOSITY default
+-- with the trigger there, and on partitions
+CREATE TABLE part (id int, jpeg bytea, code hashcode) PARTITION BY RANGE (id);
+CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (50);
+CREATE TABLE part2 PARTITION OF part FOR VALUES FROM (50) TO (100);
+INSERT INTO part SELECT i, data FROM generate_series(0, 99) i, picture WHERE picture.id = 1;
+CREATE TRIGGER encode BEFORE INSERT OR UPDATE ON part FOR EACH ROW EXECUTE FUNCTION deephash_encode_trigger('jpeg', 'code');
+SELECT images AS before FROM deephash_service \gset
+CALL deephash_encode_table('part', 'jpeg', 'code', batch => 30);
+SELECT images - :before AS encoded FROM deephash_service;
+SELECT tableoid::regclass, count(*), count(code), min(length(code)) FROM part GROUP BY 1 ORDER BY 1;
+
+-- what it refuses
+BEGIN;
+CALL deephash_encode_table('part', 'jpeg', 'code');
+ROLLBACK;
+CALL deephash_encode_table(NULL, 'jpeg', 'code');
+CALL deephash_encode_table('part', NULL, 'code');
+CALL deephash_encode_table('part', 'jpeg', NULL);
+CALL deephash_encode_table('part', 'jpeg', 'code', batch => 0);
+CALL deephash_encode_table('part', 'jpeg', 'code', batch => NULL);
+CALL deephash_encode_table('part', 'jpeg', 'code', bad_images => 'maybe');
+CALL deephash_encode_table('part', 'jpeg', 'code', bad_images => NULL);
+CALL deephash_encode_table('part', 'jpeg', 'code', 'none');
+CALL deephash_encode_table('part', 'none', 'code');
+CALL deephash_encode_table('part', 'jpeg', 'id');
+CALL deephash_encode_table('state', 'rows', 'codes');
+CALL deephash_encode_table('"Odd Place"."Photo"', 'The Jpeg', 'Code', 'm16');
+CREATE ROLE encode_clerk;
+SET ROLE encode_clerk;
+CALL deephash_encode_table('part', 'jpeg', 'code');
+RESET ROLE;
+SELECT * FROM deephash_progress;
+
+DROP VIEW state;
+DROP TABLE picture, part;
+DROP SCHEMA "Odd Place" CASCADE;
+DROP ROLE encode_clerk;
+SELECT deephash_drop_model(name::text) FROM deephash_models;

@@ -1,0 +1,51 @@
+/*
+ * columns.c
+ *	  The columns of a table that hold an image and its code.
+ */
+#include "encoder/encoder.h"
+
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+int
+encoder_find_column(Relation table, const char *name, Oid type, const char *purpose,
+					const char *caller)
+{
+	TupleDesc desc = RelationGetDescr(table);
+	int column = SPI_fnumber(desc, name);
+	Oid found;
+
+	if (column <= 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("%s: table \"%s\" has no column \"%s\"", caller,
+							   RelationGetRelationName(table), name),
+						errdetail("It was to be the %s column.", purpose)));
+	found = getBaseType(SPI_gettypeid(desc, column));
+	if (found != type)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("%s: column \"%s\" of table \"%s\" has type %s, not %s",
+							   caller, name, RelationGetRelationName(table),
+							   format_type_be(found), format_type_be(type)),
+						errdetail("It is the %s column.", purpose)));
+	return column;
+}
+
+void
+encoder_check_length(Relation table, int column, const ModelEntry *model)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column - 1);
+	int32 typmod = attribute->atttypmod;
+
+	(void) getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+	if (typmod > 0 && typmod != model->bits)
+		ereport(ERROR,
+				(errcode(ERRCODE_STRING_DATA_LENGTH_MISMATCH),
+				 errmsg("model \"%s\" makes codes of %d bits, but column \"%s\" of table "
+						"\"%s\" holds %d bits",
+						NameStr(model->name), model->bits, NameStr(attribute->attname),
+						RelationGetRelationName(table), typmod),
+				 errhint("Declare the column as hashcode(%d), or name another model.",
+						 model->bits)));
+}
