@@ -5,7 +5,7 @@ B = build
 LIBCC = $(CC)
 LIBFLAGS = -std=gnu17 -O2 -g -fPIC -Wall -Wextra -Isrc -I. -pthread -D_GNU_SOURCE -MMD -MP
 LIBLIBS = -lopenblas -ljpeg -ljansson -lm -ldl -pthread
-TRAINLIBS = -llzma
+TRAINLIBS = -llzma -linih
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 LIB_DIRS = src/hamming src/image src/nn
@@ -16,6 +16,13 @@ UNIT_SRC = $(wildcard test/unit/test_*.c)
 
 .PHONY: programs gpu-plugin
 programs: $(if $(SERVICE_SRC),$(B)/bin/deephash-encoder) $(if $(TRAIN_SRC),$(B)/bin/deephash-train) gpu-plugin
+
+# deephash-train finds its recipes from where it lies itself.
+RECIPES = $(wildcard training/recipes/*.ini)
+programs: $(RECIPES:training/recipes/%=$(B)/share/deephash/recipes/%)
+$(B)/share/deephash/recipes/%.ini: training/recipes/%.ini
+	@mkdir -p $(@D)
+	cp $< $@
 
 # The libraries, the programs and the unit tests, built below $(1) with the
 # further flags $(2).  The libraries of the two programs are theirs without main.
@@ -78,16 +85,20 @@ endif
 ifneq ($(PGXS),)
 .PHONY: install-programs uninstall-programs
 install: install-programs
+RECIPES_DIR = $(abspath $(bindir)/../share/deephash/recipes)
 install-programs: programs
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)' '$(DESTDIR)$(bindir)'
 	$(if $(SERVICE_SRC),$(INSTALL_PROGRAM) $(B)/bin/deephash-encoder '$(DESTDIR)$(pkglibdir)/deephash-encoder')
 	$(if $(TRAIN_SRC),$(INSTALL_PROGRAM) $(B)/bin/deephash-train '$(DESTDIR)$(bindir)/deephash-train')
+	$(MKDIR_P) '$(DESTDIR)$(RECIPES_DIR)'
+	$(INSTALL_DATA) $(RECIPES) '$(DESTDIR)$(RECIPES_DIR)'
 	if [ -f $(B)/lib/deephash-cuda.so ]; then $(INSTALL_SHLIB) $(B)/lib/deephash-cuda.so '$(DESTDIR)$(pkglibdir)/deephash-cuda.so'; fi
 
 uninstall: uninstall-programs
 uninstall-programs:
 	rm -f '$(DESTDIR)$(pkglibdir)/deephash-encoder' '$(DESTDIR)$(bindir)/deephash-train' \
 		'$(DESTDIR)$(pkglibdir)/deephash-cuda.so'
+	rm -f $(RECIPES:training/recipes/%='$(DESTDIR)$(RECIPES_DIR)/%')
 
 # A copy of the server's installation with deephash installed into it, so that
 # nothing of the system is touched by tests and the quick start.

@@ -72,6 +72,18 @@ show(const RetrievalMetrics *m, const char *protocol, bool json, TrainError *err
 	return true;
 }
 
+/* A setting by its key; models of before recipes had names without sections. */
+static json_t *
+setting(json_t *options, const char *section, const char *name)
+{
+	char key[64];
+	json_t *value;
+
+	snprintf(key, sizeof(key), "%s.%s", section, name);
+	value = json_object_get(options, key);
+	return value ? value : json_object_get(options, name);
+}
+
 /* What the model remembers of its training, for a fair choice of pictures. */
 static void
 recall(const NnModel *model, Request *r, char *protocol, size_t size)
@@ -79,8 +91,9 @@ recall(const NnModel *model, Request *r, char *protocol, size_t size)
 	json_t *o =
 		model->info.provenance ? json_loads(model->info.provenance, 0, NULL) : NULL;
 	json_t *options = json_object_get(o, "options");
-	const char *name = json_string_value(json_object_get(options, "protocol"));
-	const char *seed = json_string_value(json_object_get(options, "seed"));
+	const char *name = json_string_value(setting(options, "data", "protocol"));
+	const json_t *holdout = setting(options, "data", "holdout");
+	const char *seed = json_string_value(setting(options, "train", "seed"));
 
 	if (!r->protocol)
 	{
@@ -89,8 +102,8 @@ recall(const NnModel *model, Request *r, char *protocol, size_t size)
 	}
 	if (!r->seed_given && seed)
 		r->seed = strtoull(seed, NULL, 10);
-	if (!r->holdout_given && json_is_number(json_object_get(options, "holdout")))
-		r->holdout = json_number_value(json_object_get(options, "holdout"));
+	if (!r->holdout_given && json_is_number(holdout))
+		r->holdout = json_number_value(holdout);
 	if (!(r->holdout > 0 && r->holdout <= 0.9))
 		r->holdout = 0.1;
 	json_decref(o);

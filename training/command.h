@@ -23,6 +23,7 @@ typedef struct Command
 } Command;
 
 extern int cmd_train(int argc, char **argv);
+extern int cmd_recipes(int argc, char **argv);
 extern int cmd_eval(int argc, char **argv);
 extern int cmd_encode(int argc, char **argv);
 extern int cmd_inspect(int argc, char **argv);

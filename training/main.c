@@ -12,6 +12,7 @@
 
 static const Command commands[] = {
 	{"train", "train a network on labelled pictures and write a model file", cmd_train},
+	{"recipes", "list the recipes, the settings of whole experiments", cmd_recipes},
 	{"images", "write the pictures of a data set as JPEG files", cmd_images},
 	{"eval", "judge a model, or codes from files, by retrieval metrics", cmd_eval},
 	{"encode", "print the codes of pictures", cmd_encode},

@@ -81,7 +81,7 @@ export_metrics(const RetrievalMetrics *m, const char *protocol)
 static void
 shorten_data(json_t *options)
 {
-	const char *data = json_string_value(json_object_get(options, "data"));
+	const char *data = json_string_value(json_object_get(options, "data.source"));
 	const char *colon = data ? strchr(data, ':') : NULL;
 	char text[1024];
 	char path[1024];
@@ -95,7 +95,7 @@ shorten_data(json_t *options)
 		path[--n] = '\0';
 	snprintf(text, sizeof(text), "%.*s:%s", (int) (colon - data), data,
 			 strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
-	json_object_set_new(options, "data", json_string(text));
+	json_object_set_new(options, "data.source", json_string(text));
 }
 
 static char *

@@ -1,0 +1,153 @@
+/*
+ * keys.c
+ *	  The table of settings.
+ */
+#include "training/recipe/keys.h"
+
+#include "training/data/protocol.h"
+
+#include <string.h>
+
+#define AT(member)                                                                       \
+	offsetof(TrainOptions, member), sizeof(((const TrainOptions *) 0)->member)
+
+static const char *
+optimisers(int i)
+{
+	static const char *const names[] = {"sgd", "adamw", NULL};
+
+	return names[i];
+}
+
+static const char *
+averages(int i)
+{
+	static const char *const names[] = {"none", "ema", "lookahead", NULL};
+
+	return names[i];
+}
+
+static const char *
+losses(int i)
+{
+	return loss_at(i) ? loss_at(i)->name : NULL;
+}
+
+static const char *
+protocols(int i)
+{
+	if (i < 2)
+		return i ? "split" : "none";
+	return protocol_at(i - 2) ? protocol_at(i - 2)->name : NULL;
+}
+
+#define BY_LOSS "the loss's own"
+
+/* clang-format off */
+const Key recipe_keys[] = {
+	{"data", "source", KEY_TEXT, AT(data), .automatic = KEY_CHOSEN, .standard = "auto",
+	 .depends = "must be given", .option = "data", .changeable = true,
+	 .about = "cifar10:DIR, folder:DIR (one folder of JPEGs per class) or manifest:FILE "
+			  "(lines \"path<TAB>label[,label...]\")"},
+	{"data", "protocol", KEY_NAME, AT(protocol), .names = protocols,
+	 .automatic = KEY_CHOSEN, .standard = "auto",
+	 .depends = "Pfull-R for CIFAR-10, else split", .option = "protocol",
+	 .about = "which pictures train and which judge"},
+	{"data", "holdout", KEY_REAL, AT(holdout), 0.001, 0.9, .standard = "0.1",
+	 .option = "holdout", .about = "share of each class that protocol split judges with"},
+	{"data", "size", KEY_INT, AT(size), 24, 1024, .automatic = KEY_CHOSEN,
+	 .standard = "auto", .depends = "32 for CIFAR-10, else 48", .option = "size",
+	 .about = "side of the pictures that the network sees"},
+
+	{"network", "bits", KEY_INT, AT(bits), 1, 4096, .standard = "64", .option = "bits",
+	 .about = "length of the codes"},
+	{"network", "channels", KEY_WIDTHS, AT(channels), 1, 4096, .automatic = KEY_CHOSEN,
+	 .standard = "auto", .depends = "the widest of five that fits the time",
+	 .option = "width", .about = "channels of the three blocks, such as 32,128,128"},
+
+	{"train", "minutes", KEY_REAL, AT(minutes), 0.05, 1e6, .automatic = KEY_OPEN,
+	 .standard = "auto", .depends = "40, or no limit where epochs are given",
+	 .option = "minutes",
+	 .about = "choose width and epochs to fit so many minutes here; fewer epochs if the "
+			  "machine turns out slower"},
+	{"train", "epochs", KEY_INT, AT(epochs), 1, 100000, .automatic = KEY_CHOSEN,
+	 .standard = "auto", .depends = "what fits the minutes", .option = "epochs",
+	 .about = "passes over the training pictures, whatever they take"},
+	{"train", "batch", KEY_INT, AT(batch), 2, 65536, .automatic = KEY_CHOSEN,
+	 .standard = "auto", .depends = "32 to 512 by the size of the data",
+	 .option = "batch", .about = "pictures of a step"},
+	{"train", "seed", KEY_SEED, AT(seed), .standard = "1", .option = "seed",
+	 .about = "same seed, same result"},
+
+	{"loss", "kind", KEY_NAME, AT(loss), .names = losses, .standard = "orthohash",
+	 .option = "loss", .about = "what is minimised"},
+	{"loss", "scale", KEY_REAL, AT(loss_options.scale), 0, 1e6, .depends = BY_LOSS,
+	 .option = "scale", .about = "factor of the cosines (orthohash)"},
+	{"loss", "margin", KEY_REAL, AT(loss_options.margin), -10, 10, .depends = BY_LOSS,
+	 .option = "margin", .about = "taken off the own class's cosine (orthohash)"},
+	{"loss", "smoothing", KEY_REAL, AT(loss_options.smoothing), 0, 0.99,
+	 .depends = BY_LOSS, .option = "smoothing",
+	 .about = "share of the label spread over all classes (orthohash)"},
+	{"loss", "lambda", KEY_REAL, AT(loss_options.lambda), 0, 1e6, .depends = BY_LOSS,
+	 .option = "lambda", .about = "weight of the pull to +1 and -1 (csq)"},
+
+	{"optimiser", "kind", KEY_CHOICE, AT(optim.kind), .names = optimisers,
+	 .standard = "sgd", .option = "optimiser",
+	 .about = "sgd (with Nesterov's momentum) or adamw"},
+	{"optimiser", "rate", KEY_REAL, AT(rate), 1e-12, 1e6, .standard = "0.4",
+	 .option = "rate", .about = "peak learning rate for a batch of 512"},
+	{"optimiser", "bias-rate", KEY_REAL, AT(bias_rate), 0, 1e6, .standard = "64",
+	 .about = "learning rate of the shifts of batch norms, relative to that"},
+	{"optimiser", "momentum", KEY_REAL, AT(optim.momentum), 0, 0.9999,
+	 .standard = "0.85", .option = "momentum", .about = "of sgd"},
+	{"optimiser", "beta1", KEY_REAL, AT(optim.beta1), 0, 0.9999, .standard = "0.9",
+	 .about = "of adamw: decay of the mean of gradients"},
+	{"optimiser", "beta2", KEY_REAL, AT(optim.beta2), 0, 0.999999, .standard = "0.999",
+	 .about = "of adamw: decay of the mean of their squares"},
+	{"optimiser", "eps", KEY_REAL, AT(optim.eps), 1e-30, 1, .standard = "1e-8",
+	 .about = "of adamw: added to the root of that"},
+	{"optimiser", "weight-decay", KEY_REAL, AT(optim.decay), 0, 10, .standard = "0.002",
+	 .option = "weight-decay", .about = "of matrices; norms and biases have none"},
+	{"optimiser", "average", KEY_CHOICE, AT(average), .names = averages,
+	 .standard = "lookahead", .option = "average",
+	 .about = "of the weights, which is what is judged and written"},
+	{"optimiser", "norm-momentum", KEY_REAL, AT(norm_momentum), 1e-6, 1,
+	 .standard = "0.4", .about = "weight of a new batch in the norms' running statistics"},
+
+	{"schedule", "start", KEY_REAL, AT(schedule.start), 0, 1, .standard = "0.2",
+	 .about = "rate of the first step, relative to the peak"},
+	{"schedule", "warm-up", KEY_REAL, AT(schedule.warm), 0, 1, .standard = "0.23",
+	 .about = "share of training until the peak"},
+	{"schedule", "end", KEY_REAL, AT(schedule.end), 0, 1, .standard = "0.07",
+	 .about = "rate of the last step, relative to the peak"},
+
+	{"augment", "translate", KEY_INT, AT(augment.translate), 0, 16, .standard = "2",
+	 .option = "translate",
+	 .about = "shift pictures by up to so many pixels, edges reflected"},
+	{"augment", "flip", KEY_BOOL, AT(augment.flip), .standard = "yes",
+	 .about = "mirror pictures every other epoch, starting at random for each"},
+	{"augment", "cutout", KEY_INT, AT(augment.cutout), 0, 1024, .standard = "0",
+	 .option = "cutout", .about = "grey out a square of this side"},
+};
+/* clang-format on */
+
+const int recipe_nkeys = sizeof(recipe_keys) / sizeof(recipe_keys[0]);
+
+int
+key_find(const char *section, const char *name)
+{
+	for (int i = 0; i < recipe_nkeys; i++)
+		if (strcmp(recipe_keys[i].section, section) == 0 &&
+			strcmp(recipe_keys[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+int
+key_find_option(const char *option)
+{
+	for (int i = 0; i < recipe_nkeys; i++)
+		if (recipe_keys[i].option && strcmp(recipe_keys[i].option, option) == 0)
+			return i;
+	return -1;
+}
