@@ -86,7 +86,7 @@ like($out, qr/^1-NN /m, '1-NN');
 ($status, $out, $err) = train_tool('inspect', '--json', "$dir/whole");
 is($status, 0, 'inspect') or diag($err);
 like($out, qr/"bits": 32/, 'inspect shows the length');
-like($out, qr/"data": "folder:pictures"/, 'the model tells no path of this machine');
+like($out, qr/"data\.source": "folder:pictures"/, 'the model tells no path of this machine');
 unlike($out, qr/\Q$dir\E/, 'nowhere');
 ($status, $out, $err) = train_tool('inspect', "$dir/whole");
 like($out, qr/block1\.conv1/, 'inspect lists the layers');
@@ -141,6 +141,27 @@ for my $class ('cats,dogs', 'birds')
 	link $jpeg, "$dir/commas/$class/1.jpg" or die;
 }
 
+# -------------------------------------------------------------------------- recipes
+($status, $out, $err) = train_tool('recipes');
+is($status, 0, 'recipes lists the shipped ones') or diag($err);
+like($out, qr/^cpu-30min +\S/m, 'with a line for each');
+($status, $out, $err) = train_tool('recipes', 'cpu-30min');
+like($out, qr/^\[recipe\]$/m, 'recipes NAME prints one');
+($status, $out, $err) = train_tool('recipes', '--keys');
+like($out, qr/^\[optimiser\]$.*^  rate \(--rate\)$/ms, 'recipes --keys lists the keys');
+open $f, '>', "$dir/wrong.ini" or die;
+print $f "[optimiser]\nkind = sgd\nrate = fast\n";
+close $f;
+open $f, '>', "$dir/own.ini" or die;
+print $f "[recipe]\nabout = small\n[network]\nchannels = 8,16,16\nbits = 32\n[data]\nsize = 24\n",
+  "[train]\nbatch = 32\nepochs = 30\nseed = 7\n";
+close $f;
+($status, $out, $err) = train_tool('train', '--recipe', "$dir/own.ini", '--data',
+	"folder:$dir/pictures", '--out', "$dir/by_recipe", '--threads', 2);
+is($status, 0, 'a run by a recipe') or diag($err);
+($status, $out, $err) = train_tool(@encode, "$dir/by_recipe");
+is($out, $codes_whole, 'ends in the network that the same options give');
+
 # ------------------------------------------------------------------------- nonsense
 for my $case (
 	[ [], 2, qr/Usage/ ],
@@ -170,7 +191,14 @@ for my $case (
 		qr/class "cats,dogs" has one in its name/ ],
 	[ [ 'encode', '--model', "$dir/whole" ], 2, qr/either files or --data/ ],
 	[ [ 'inspect', "$dir/long.checkpoint" ], 1, qr/./ ],
-	[ ['synth'], 2, qr/one folder/ ])
+	[ ['synth'], 2, qr/one folder/ ],
+	[ [ @train, '--out', "$dir/x", '--recipe', 'cpu-30mim' ], 2, qr/did you mean cpu-30min\?/ ],
+	[ [ @train, '--out', "$dir/x", '--recipe', "$dir/wrong.ini" ], 2,
+		qr/wrong\.ini:3: \[optimiser\] rate cannot be "fast": it must be a number from/ ],
+	[ [ @train, '--out', "$dir/x", '--set', 'optimiser.rat=1' ], 2, qr/did you mean rate in/ ],
+	[ [ 'train', '--resume', "$dir/long.checkpoint", '--out', "$dir/x", '--recipe', 'cpu-30min' ],
+		2, qr/cannot change in a resumed run/ ],
+	[ [ 'recipes', '--check', "$dir/wrong.ini" ], 1, qr/wrong\.ini:3/ ])
 {
 	my ($arguments, $want, $message) = @$case;
 
@@ -179,7 +207,7 @@ for my $case (
 	is($status, $want, "status of: $name");
 	like($err, $message, "message of: $name");
 }
-for my $command (qw(train eval encode inspect synth sheet images))
+for my $command (qw(train recipes eval encode inspect synth sheet images))
 {
 	($status, $out, $err) = train_tool($command, '--help');
 	is($status, 0, "$command --help");
