@@ -119,7 +119,8 @@ version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" deephash.control)
 	[ -f "$stage$share/deephash--$version.sql" ] || echo "deephash--$version.sql is missing"
 	[ ! -f build/bin/deephash-encoder ] || [ -x "$stage$lib/deephash-encoder" ] || echo 'deephash-encoder is missing'
 	[ ! -f build/bin/deephash-train ] || [ -x "$stage$("$pg_config" --bindir)/deephash-train" ] || echo 'deephash-train is missing'
-	find "$stage" -type f ! -name 'deephash*' ! -name 'README*'
+	[ -f "$stage$("$pg_config" --bindir)/../share/deephash/recipes/cpu-30min.ini" ] || echo 'cpu-30min.ini is missing'
+	find "$stage" -type f ! -name 'deephash*' ! -name 'README*' ! -path '*/share/deephash/recipes/*.ini'
 } | result 'make install DESTDIR=... puts each file in its place and no other'
 strings -a "$stage$lib/deephash.so" | grep -F "$stage" | result 'the installed module does not know the staging folder'
 

@@ -148,7 +148,7 @@ like($out, qr/^cpu-30min +\S/m, 'with a line for each');
 ($status, $out, $err) = train_tool('recipes', 'cpu-30min');
 like($out, qr/^\[recipe\]$/m, 'recipes NAME prints one');
 ($status, $out, $err) = train_tool('recipes', '--keys');
-like($out, qr/^\[optimiser\]$.*^  rate \(--rate\)$/ms, 'recipes --keys lists the keys');
+like($out, qr/^\[optimiser\]\n.*^  rate \(--rate\)$/ms, 'recipes --keys lists the keys');
 open $f, '>', "$dir/wrong.ini" or die;
 print $f "[optimiser]\nkind = sgd\nrate = fast\n";
 close $f;
