@@ -183,6 +183,8 @@ test_bad_files(void **state)
 	bad("[augment]\nflip = perhaps\n", 2, "yes or no");
 	bad("[network]\nchannels = 1,2\n", 2, "three numbers");
 	bad("[network]\nchannels = 0,2,3\n", 2, "three numbers");
+	bad("[network]\narch = resnt18 stem=cifar\n", 2, "did you mean resnet18?");
+	bad("[network]\narch = resnet18 stem=cifra\n", 2, "stem");
 	bad("[train\nepochs = 1\n", 1, "expected \"[section]\" or \"key = value\"");
 	bad("[train]\nepochs\n", 2, "expected \"[section]\" or \"key = value\"");
 	bad("[train]\nepochs = 1\x01\n", 2, "control character");

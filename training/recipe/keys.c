@@ -59,11 +59,16 @@ const Key recipe_keys[] = {
 	 .standard = "auto", .depends = "32 for CIFAR-10, else 48", .option = "size",
 	 .about = "side of the pictures that the network sees"},
 
+	{"network", "arch", KEY_ARCH, AT(arch), .standard = "speednet", .option = "arch",
+	 .about = "architecture and its parameters, such as vit-ti patch=14"},
+	{"network", "pretrained", KEY_TEXT, AT(pretrained), .automatic = KEY_OPEN,
+	 .standard = "auto", .depends = "none: values drawn from the seed",
+	 .option = "pretrained", .about = "safetensors file with the weights to begin from"},
 	{"network", "bits", KEY_INT, AT(bits), 1, 4096, .standard = "64", .option = "bits",
 	 .about = "length of the codes"},
 	{"network", "channels", KEY_WIDTHS, AT(channels), 1, 4096, .automatic = KEY_CHOSEN,
 	 .standard = "auto", .depends = "the widest of five that fits the time",
-	 .option = "width", .about = "channels of the three blocks, such as 32,128,128"},
+	 .option = "width", .about = "channels of the three blocks of speednet, such as 32,128,128"},
 
 	{"train", "minutes", KEY_REAL, AT(minutes), 0.05, 1e6, .automatic = KEY_OPEN,
 	 .standard = "auto", .depends = "40, or no limit where epochs are given",

@@ -19,6 +19,7 @@ typedef enum KeyType
 	KEY_BOOL,	/* yes, no */
 	KEY_CHOICE, /* an enum; its names in the enum's order */
 	KEY_NAME,	/* a text that must be one of the names */
+	KEY_ARCH,	/* an architecture with its parameters */
 	KEY_TEXT,	/* any text */
 	KEY_WIDTHS, /* three numbers with commas between */
 	KEY_SEED	/* 0 .. 2^64 - 1 */

@@ -4,6 +4,8 @@
  */
 #include "training/recipe/recipe.h"
 
+#include "training/arch/arch.h"
+
 #include <string.h>
 
 #define WIDTH 84
@@ -43,6 +45,33 @@ default_of(const Key *key)
 	return key->standard;
 }
 
+/* The parameters of each architecture, which follow its name in network.arch. */
+static void
+print_architectures(FILE *to)
+{
+	fputs("\nArchitectures and their parameters, for [network] arch:\n", to);
+	for (int i = 0; arch_at(i); i++)
+	{
+		const Arch *arch = arch_at(i);
+		const ArchParameter *p;
+
+		fprintf(to, "  %s\n      ", arch_name_of(arch));
+		wrapped(to, arch_about(arch), 6, 6);
+		for (int k = 0; (p = arch_parameter(arch, k)) != NULL; k++)
+		{
+			char text[512];
+
+			if (p->choices)
+				snprintf(text, sizeof(text), "%s: %s; %s", p->name, p->choices, p->about);
+			else
+				snprintf(text, sizeof(text), "%s: %g to %g (%g); %s", p->name, p->low,
+						 p->high, p->initial, p->about);
+			fputs("      ", to);
+			wrapped(to, text, 6, 8);
+		}
+	}
+}
+
 void
 recipe_print_keys(FILE *to)
 {
@@ -70,6 +99,7 @@ recipe_print_keys(FILE *to)
 		fputs("      ", to);
 		wrapped(to, text, 6, 6);
 	}
+	print_architectures(to);
 }
 
 static const char *
@@ -86,6 +116,7 @@ placeholder(const Key *key)
 			return "A,B,C";
 		case KEY_CHOICE:
 		case KEY_NAME:
+		case KEY_ARCH:
 			return "NAME";
 		default:
 			return "TEXT";

@@ -4,6 +4,8 @@
  */
 #include "training/recipe/keys.h"
 
+#include "training/arch/arch.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,14 +105,19 @@ key_near(const char *section, const char *name)
 /* ------------------------------------------------------------------ ranges */
 
 static const char *
-all_names(const Key *key, char *text, size_t size)
+arch_names(int i)
+{
+	return arch_at(i) ? arch_name_of(arch_at(i)) : NULL;
+}
+
+static const char *
+all_names(const char *(*names)(int i), char *text, size_t size)
 {
 	size_t at = 0;
 
 	text[0] = '\0';
-	for (int i = 0; key->names(i) && at < size; i++)
-		at +=
-			(size_t) snprintf(text + at, size - at, "%s%s", i ? ", " : "", key->names(i));
+	for (int i = 0; names(i) && at < size; i++)
+		at += (size_t) snprintf(text + at, size - at, "%s%s", i ? ", " : "", names(i));
 	return text;
 }
 
@@ -135,8 +142,8 @@ key_range(const Key *key, char *text, size_t size)
 			break;
 		case KEY_CHOICE:
 		case KEY_NAME:
-			snprintf(text, size, "one of %s%s", all_names(key, names, sizeof(names)),
-					 or_auto);
+			snprintf(text, size, "one of %s%s",
+					 all_names(key->names, names, sizeof(names)), or_auto);
 			break;
 		case KEY_WIDTHS:
 			snprintf(text, size, "three numbers from %.0f to %.0f with commas between%s",
@@ -144,6 +151,10 @@ key_range(const Key *key, char *text, size_t size)
 			break;
 		case KEY_SEED:
 			snprintf(text, size, "a whole number from 0 to 18446744073709551615");
+			break;
+		case KEY_ARCH:
+			snprintf(text, size, "one of %s, with parameters after it",
+					 all_names(arch_names, names, sizeof(names)));
 			break;
 		case KEY_TEXT:
 			snprintf(text, size, "a text of at most %zu bytes%s", key->size - 1, or_auto);
@@ -305,6 +316,34 @@ set_text(const Key *key, TrainOptions *o, const char *value, TrainError *err)
 	return true;
 }
 
+static bool
+set_arch(const Key *key, TrainOptions *o, const char *value, TrainError *err)
+{
+	ArchOptions parsed = {0};
+	TrainError why;
+	char name[64];
+	char names[NAMES_SIZE];
+	char label[256];
+	const Arch *arch;
+	const char *near;
+
+	snprintf(name, sizeof(name), "%.*s", (int) strcspn(value, " "), value);
+	arch = arch_find(name);
+	near = key_near_name(name, arch_names);
+	if (!arch)
+		return train_fail(err, "must be one of %s, with parameters after it%s%s%s",
+						  all_names(arch_names, names, sizeof(names)),
+						  near ? "; did you mean " : "", near ? near : "",
+						  near ? "?" : "");
+	if (strlen(value) >= key->size)
+		return train_fail(err, "must have at most %zu bytes", key->size - 1);
+	if (!arch_from_label(value, &parsed, &why))
+		return train_fail(err, "must have parameters that fit: %.300s", why.text);
+	snprintf(member(key, o), key->size, "%s",
+			 arch_label(arch, &parsed, label, sizeof(label)));
+	return true;
+}
+
 bool
 key_set(const Key *key, TrainOptions *o, const char *value, TrainError *err)
 {
@@ -327,6 +366,8 @@ key_set(const Key *key, TrainOptions *o, const char *value, TrainError *err)
 			return set_widths(key, o, value, err);
 		case KEY_SEED:
 			return set_seed(key, o, value, err);
+		case KEY_ARCH:
+			return set_arch(key, o, value, err);
 		case KEY_TEXT:
 			return set_text(key, o, value, err);
 	}
@@ -394,6 +435,7 @@ key_get(const Key *key, const TrainOptions *o, char *text, size_t size)
 			snprintf(text, size, "%llu", (unsigned long long) seed);
 			break;
 		case KEY_NAME:
+		case KEY_ARCH:
 		case KEY_TEXT:
 			snprintf(text, size, "%s", (const char *) const_member(key, o));
 			break;

@@ -15,6 +15,8 @@ typedef struct TrainOptions
 	char protocol[32]; /* which pictures train and which judge, see sets.h */
 	char loss[32];
 	LossOptions loss_options;
+	char arch[160];		   /* label of an architecture (arch.h): "vit-ti patch=14" */
+	char pretrained[1024]; /* safetensors file to begin from; "": from the seed */
 	int bits;
 	int size;		 /* side of the network's input */
 	int channels[3]; /* of the network's blocks; 0: to be chosen */
