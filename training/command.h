@@ -30,6 +30,8 @@ extern int cmd_inspect(int argc, char **argv);
 extern int cmd_synth(int argc, char **argv);
 extern int cmd_images(int argc, char **argv);
 extern int cmd_sheet(int argc, char **argv);
+extern int cmd_import(int argc, char **argv);
+extern int cmd_classify(int argc, char **argv);
 
 /*
  * Help for commands.  Both print "deephash-train NAME: ..." on stderr and return the

@@ -13,8 +13,11 @@
 static const Command commands[] = {
 	{"train", "train a network on labelled pictures and write a model file", cmd_train},
 	{"recipes", "list the recipes, the settings of whole experiments", cmd_recipes},
+	{"import", "make a model file of weights trained elsewhere", cmd_import},
 	{"images", "write the pictures of a data set as JPEG files", cmd_images},
 	{"eval", "judge a model, or codes from files, by retrieval metrics", cmd_eval},
+	{"classify", "name the classes of pictures, or count how many are right",
+	 cmd_classify},
 	{"encode", "print the codes of pictures", cmd_encode},
 	{"inspect", "show what a model file holds", cmd_inspect},
 	{"synth", "draw a labelled set of small pictures", cmd_synth},

@@ -174,6 +174,22 @@ check_variance(const NnGraph *g, NnError *err)
 	return true;
 }
 
+/* The weights are used where they lie: floats alone, so all at multiples of 4. */
+static bool
+check_tensors(const NnSafetensors *st, NnError *err)
+{
+	if (st->header_size % 8 != 0)
+		return nn_fail(err,
+					   "the header's length %zu is not a multiple of 8: the data would "
+					   "not be aligned",
+					   st->header_size);
+	for (int i = 0; i < st->ntensors; i++)
+		if (st->tensor[i].dtype != NN_DTYPE_F32)
+			return nn_fail(err, "tensor \"%s\" is %s; the tensors of a model are F32",
+						   st->tensor[i].name, nn_dtype_name(st->tensor[i].dtype));
+	return true;
+}
+
 /* Give each parameter its tensor; no tensor may be left over. */
 static bool
 bind_tensors(const NnSafetensors *st, NnModel *model, NnError *err)
@@ -271,7 +287,8 @@ build(const NnSafetensors *st, NnModel *model, NnError *err)
 {
 	const char *graph;
 
-	if (!check_version(st, err) || !read_info(st, &model->info, err))
+	if (!check_tensors(st, err) || !check_version(st, err) ||
+		!read_info(st, &model->info, err))
 		return false;
 	graph = required(st, NN_KEY_GRAPH, err);
 	model->graph.borrows_data = true;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,10 +29,30 @@ nn_name_ok(const char *name)
 	return true;
 }
 
+static const struct
+{
+	const char *name;
+	int bytes;
+} dtypes[NN_DTYPE_COUNT] = {
+	[NN_DTYPE_F32] = {"F32", 4},   [NN_DTYPE_F16] = {"F16", 2},
+	[NN_DTYPE_BF16] = {"BF16", 2}, [NN_DTYPE_F64] = {"F64", 8},
+	[NN_DTYPE_I64] = {"I64", 8},   [NN_DTYPE_I32] = {"I32", 4},
+	[NN_DTYPE_I16] = {"I16", 2},   [NN_DTYPE_I8] = {"I8", 1},
+	[NN_DTYPE_U64] = {"U64", 8},   [NN_DTYPE_U32] = {"U32", 4},
+	[NN_DTYPE_U16] = {"U16", 2},   [NN_DTYPE_U8] = {"U8", 1},
+	[NN_DTYPE_BOOL] = {"BOOL", 1},
+};
+
+const char *
+nn_dtype_name(NnDtype dtype)
+{
+	return (unsigned) dtype < NN_DTYPE_COUNT ? dtypes[dtype].name : "unknown";
+}
+
 size_t
 nn_tensor_values(const NnTensor *tensor)
 {
-	return tensor->size / sizeof(float);
+	return tensor->size / (size_t) dtypes[tensor->dtype].bytes;
 }
 
 static bool
@@ -42,38 +63,29 @@ is_integer(const json_t *value, int64_t most)
 }
 
 static bool
-read_dtype(const char *name, const json_t *entry, NnError *err)
+read_dtype(NnTensor *t, const json_t *entry, NnError *err)
 {
-	static const char *const later[] = {"F16", "BF16"};
-	static const char *const never[] = {"F64", "I64", "I32", "I16", "I8",
-										"U64", "U32", "U16", "U8",	"BOOL"};
 	const char *dtype = json_string_value(json_object_get(entry, "dtype"));
 
 	if (dtype == NULL)
-		return nn_fail(err, "tensor \"%s\" has no dtype", name);
-	if (strcmp(dtype, "F32") == 0)
-		return true;
-	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-		if (strcmp(dtype, later[i]) == 0)
-			return nn_fail(
-				err,
-				"tensor \"%s\" is %s, which is not supported yet; convert it to "
-				"F32",
-				name, dtype);
-	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-		if (strcmp(dtype, never[i]) == 0)
-			return nn_fail(err, "tensor \"%s\" is %s; only F32 is supported", name,
-						   dtype);
-	return nn_fail(err, "tensor \"%s\" has the unknown dtype \"%.16s\"", name, dtype);
+		return nn_fail(err, "tensor \"%s\" has no dtype", t->name);
+	for (int i = 0; i < NN_DTYPE_COUNT; i++)
+		if (strcmp(dtype, dtypes[i].name) == 0)
+		{
+			t->dtype = (NnDtype) i;
+			return true;
+		}
+	return nn_fail(err, "tensor \"%s\" has the unknown dtype \"%.16s\"", t->name, dtype);
 }
 
-/* Shape and place; the product of the shape must be the number of bytes / 4. */
+/* Shape and place; the product of the shape must be the number of values there. */
 static bool
 read_place(NnTensor *t, const json_t *entry, size_t data_size, NnError *err)
 {
 	const json_t *shape = json_object_get(entry, "shape");
 	const json_t *place = json_object_get(entry, "data_offsets");
-	int64_t most = (int64_t) (data_size / sizeof(float)), values = 1, begin, end;
+	int64_t width = dtypes[t->dtype].bytes;
+	int64_t most = (int64_t) data_size / width, values = 1, begin, end;
 
 	if (!json_is_array(shape) || json_array_size(shape) > NN_TENSOR_DIMS)
 		return nn_fail(err,
@@ -109,13 +121,10 @@ read_place(NnTensor *t, const json_t *entry, size_t data_size, NnError *err)
 					   "tensor \"%s\": bytes %lld to %lld are not inside the %zu bytes "
 					   "of data",
 					   t->name, (long long) begin, (long long) end, data_size);
-	if (end - begin != values * (int64_t) sizeof(float))
+	if (end - begin != values * width)
 		return nn_fail(err,
 					   "tensor \"%s\": %lld bytes of data for a shape of %lld values",
 					   t->name, (long long) (end - begin), (long long) values);
-	if (begin % (int64_t) sizeof(float) != 0)
-		return nn_fail(err, "tensor \"%s\": byte %lld is not a multiple of 4", t->name,
-					   (long long) begin);
 	t->begin = (size_t) begin;
 	t->size = (size_t) (end - begin);
 	return true;
@@ -143,7 +152,7 @@ read_tensor(NnTensor *t, const char *name, const json_t *entry, size_t data_size
 			return nn_fail(err, "tensor \"%s\" has the unknown attribute \"%.64s\"", name,
 						   key);
 	}
-	return read_dtype(name, entry, err) && read_place(t, entry, data_size, err);
+	return read_dtype(t, entry, err) && read_place(t, entry, data_size, err);
 }
 
 static int
@@ -172,7 +181,9 @@ check_cover(NnSafetensors *st, const void *data, size_t data_size, NnError *err)
 		if (t->begin > at)
 			return nn_fail(err, "the %zu bytes before tensor \"%s\" belong to no tensor",
 						   t->begin - at, t->name);
-		t->data = (const float *) ((const char *) data + t->begin);
+		t->bytes = (const char *) data + t->begin;
+		if (t->dtype == NN_DTYPE_F32 && (uintptr_t) t->bytes % sizeof(float) == 0)
+			t->data = t->bytes;
 		at = t->begin + t->size;
 	}
 	if (at != data_size)
@@ -269,14 +280,12 @@ parse_map(NnSafetensors *st, void *map, size_t map_size, NnError *err)
 					   "the header of %llu bytes does not fit the file of %zu: it is cut "
 					   "short",
 					   (unsigned long long) size, map_size);
-	if (size % 8 != 0)
-		return nn_fail(err,
-					   "the header's length %llu is not a multiple of 8: the data would "
-					   "not be aligned",
-					   (unsigned long long) size);
-	return nn_safetensors_parse((const char *) map + PREFIX, (size_t) size,
-								(const char *) map + PREFIX + size,
-								map_size - PREFIX - (size_t) size, st, err);
+	if (!nn_safetensors_parse((const char *) map + PREFIX, (size_t) size,
+							  (const char *) map + PREFIX + size,
+							  map_size - PREFIX - (size_t) size, st, err))
+		return false;
+	st->header_size = (size_t) size;
+	return true;
 }
 
 bool
@@ -345,4 +354,76 @@ const char *
 nn_safetensors_metadata(const NnSafetensors *st, const char *key)
 {
 	return json_string_value(json_object_get(st->metadata, key));
+}
+
+/* ------------------------------------------------------------------- values */
+
+float
+nn_half_to_float(uint16_t half)
+{
+	uint32_t sign = (uint32_t) (half & 0x8000) << 16, exponent = half >> 10 & 0x1f,
+			 fraction = half & 0x3ff, bits;
+	float value;
+
+	if (exponent == 0)
+	{
+		/* zero or subnormal: fraction x 2^-24 */
+		value = (float) fraction * 0x1p-24f;
+		return sign ? -value : value;
+	}
+	if (exponent == 31)
+		bits = sign | 0x7f800000 | fraction << 13;
+	else
+		bits = sign | (exponent + 127 - 15) << 23 | fraction << 13;
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+/* Value i of bytes that need not be aligned. */
+static float
+value_at(const NnTensor *t, size_t i)
+{
+	const char *at = (const char *) t->bytes + i * (size_t) dtypes[t->dtype].bytes;
+	uint16_t half;
+	uint32_t bits;
+	double d;
+	float f;
+
+	switch (t->dtype)
+	{
+		case NN_DTYPE_F16:
+			memcpy(&half, at, sizeof(half));
+			return nn_half_to_float(half);
+		case NN_DTYPE_BF16:
+			memcpy(&half, at, sizeof(half));
+			bits = (uint32_t) half << 16;
+			memcpy(&f, &bits, sizeof(f));
+			return f;
+		case NN_DTYPE_F64:
+			memcpy(&d, at, sizeof(d));
+			return (float) d;
+		default:
+			memcpy(&f, at, sizeof(f));
+			return f;
+	}
+}
+
+bool
+nn_tensor_floats(const NnTensor *t, float *out, NnError *err)
+{
+	size_t n = nn_tensor_values(t);
+
+	if (t->dtype > NN_DTYPE_F64)
+		return nn_fail(err, "tensor \"%s\" is %s; weights are F32, F16, BF16 or F64",
+					   t->name, nn_dtype_name(t->dtype));
+	for (size_t i = 0; i < n; i++)
+	{
+		float value = value_at(t, i);
+
+		if (!isfinite(value))
+			return nn_fail(err, "tensor \"%s\": value %zu is not finite", t->name, i);
+		if (out != NULL)
+			out[i] = value;
+	}
+	return true;
 }

@@ -321,12 +321,18 @@ test_containers(void **state)
 	refuse("{'a':1}", 0, NULL, "not an object");
 	refuse("{'a':{'dtype':'F32'}", 0, NULL, "not valid JSON");
 	refuse("{'a':{},'a':{}}", 0, NULL, "duplicate");
-	refuse("{'a':{'dtype':'F16','shape':[1],'data_offsets':[0,2]}}", 1, NULL,
-		   "not supported yet");
-	refuse("{'a':{'dtype':'BF16','shape':[1],'data_offsets':[0,2]}}", 1, NULL,
-		   "not supported yet");
-	refuse("{'a':{'dtype':'I64','shape':[1],'data_offsets':[0,8]}}", 2, NULL,
-		   "only F32 is supported");
+	refuse("{'a':{'dtype':'F16','shape':[2],'data_offsets':[0,4]}}", 1, NULL,
+		   "\"a\" is F16; the tensors of a model are F32");
+	refuse("{'a':{'dtype':'BF16','shape':[2],'data_offsets':[0,4]}}", 1, NULL,
+		   "\"a\" is BF16; the tensors of a model are F32");
+	refuse("{'a':{'dtype':'I64','shape':[],'data_offsets':[0,8]}}", 2, NULL,
+		   "\"a\" is I64; the tensors of a model are F32");
+	refuse("{'a':{'dtype':'F16','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
+		   "4 bytes of data for a shape of 1");
+	refuse("{'a':{'dtype':'F64','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
+		   "more than the file's 4 bytes");
+	refuse("{'a':{'dtype':'BF16','shape':[4611686018427387904],'data_offsets':[0,4]}}", 1,
+		   NULL, "more than the file's 4 bytes");
 	refuse("{'a':{'dtype':'Q4','shape':[1],'data_offsets':[0,4]}}", 1, NULL,
 		   "unknown dtype");
 	refuse("{'a':{'shape':[1],'data_offsets':[0,4]}}", 1, NULL, "no dtype");
@@ -351,8 +357,12 @@ test_containers(void **state)
 		   "not inside");
 	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[0,8]}}", 2, NULL,
 		   "8 bytes of data for a shape of 1");
+	refuse("{'b':{'dtype':'I16','shape':[1],'data_offsets':[0,2]},"
+		   "'a':{'dtype':'F32','shape':[1],'data_offsets':[2,6]},"
+		   "'c':{'dtype':'I8','shape':[2],'data_offsets':[6,8]}}",
+		   2, NULL, "\"b\" is I16");
 	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[2,6]}}", 2, NULL,
-		   "not a multiple of 4");
+		   "2 bytes before tensor \"a\" belong to no tensor");
 	refuse("{'a':{'dtype':'F32','shape':[1],'data_offsets':[4,8]}}", 2, NULL,
 		   "before tensor \"a\" belong to no tensor");
 	refuse("{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},"
@@ -392,8 +402,8 @@ test_not_files(void **state)
 	assert_non_null(strstr(err.text, "another purpose"));
 	bytes[0] = 12;
 	memset(bytes + 1, 0, 7);
-	memcpy(bytes + 8, "{}", 2);
-	write_file(other, bytes, sizeof(bytes));
+	memcpy(bytes + 8, "{}          ", 12);
+	write_file(other, bytes, 8 + 12);
 	assert_false(try_open(other, &err));
 	assert_non_null(strstr(err.text, "multiple of 8"));
 }

@@ -51,6 +51,12 @@ arch_source(const Arch *arch)
 	return arch->source;
 }
 
+const char *
+arch_head_layer(const Arch *arch)
+{
+	return arch->head;
+}
+
 bool
 arch_is_autoencoder(const Arch *arch)
 {

@@ -66,6 +66,9 @@ extern const char *arch_about(const Arch *arch);  /* one line */
 extern const char *arch_source(const Arch *arch); /* the paper and the code followed */
 extern const ArchParameter *arch_parameter(const Arch *arch, int i); /* NULL past them */
 
+/* The layer that the reference calls its head, "fc": weights of other classes have it. */
+extern const char *arch_head_layer(const Arch *arch);
+
 /* Trained to give a picture back: needs a loss over several outputs (loss/vae.h). */
 extern bool arch_is_autoencoder(const Arch *arch);
 

@@ -27,6 +27,7 @@ struct Arch
 	bool area;			   /* IMAGE_AREA rather than bicubic */
 	float mean[3], std[3]; /* deviations of 0: those of the training pictures */
 	bool autoencoder;
+	const char *head; /* layer of the classes */
 	ArchParameter parameter[ARCH_MAX_PARAMETERS];
 	/* Appends the network after node x (the input), its head included. */
 	int (*build)(NnGraph *g, int x, const ArchOptions *o);
@@ -63,8 +64,8 @@ extern ArchLayer arch_layer(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 
 /*
- * The head over vector x: logits of classes by a linear layer called `name`, or bits, or
- * x itself.
+ * The head over vector x: logits of classes by a linear layer called `name`
+ * (Arch.head), or bits, or x itself.
  */
 extern int arch_head(NnGraph *g, int x, const ArchOptions *o, const char *name);
 

@@ -21,7 +21,8 @@
 enum
 {
 	STEM, /* 0 ImageNet, 1 CIFAR */
-	FOLDED
+	FOLDED,
+	STAGES
 };
 
 #define PARAMETERS                                                                       \
@@ -36,6 +37,8 @@ enum
 		[FOLDED] = {"folded", "stages whose batch norms are folded into convolutions",   \
 					NULL,	  0,                                                         \
 					0,		  4,                                                         \
+					true},                                                               \
+		[STAGES] = {"stages", "stages before the mean over positions", NULL, 4, 1, 4,    \
 					true},                                                               \
 	}
 
@@ -113,7 +116,7 @@ build(NnGraph *g, int x, const ArchOptions *o, const Plan *plan)
 	x = nn_activation(g, x, NN_RELU);
 	if (!small)
 		x = nn_maxpool(g, x, 3, 2, 1);
-	for (int stage = 0; stage < 4; stage++)
+	for (int stage = 0; stage < (int) o->value[STAGES]; stage++)
 		for (int b = 0; b < plan->blocks[stage]; b++)
 			x = block(g, x, plan, stage, b, stage < folded);
 	x = nn_global_avgpool(g, x);
@@ -121,9 +124,13 @@ build(NnGraph *g, int x, const ArchOptions *o, const Plan *plan)
 }
 
 static int
-depths(const Plan *plan)
+depths(const ArchOptions *o, const Plan *plan)
 {
-	return 2 + plan->blocks[0] + plan->blocks[1] + plan->blocks[2] + plan->blocks[3];
+	int depths = 2;
+
+	for (int stage = 0; stage < (int) o->value[STAGES]; stage++)
+		depths += plan->blocks[stage];
+	return depths;
 }
 
 static int
@@ -144,7 +151,8 @@ depth(const Plan *plan, const char *param)
 static void
 finish(NnGraph *g, const ArchOptions *o, const Plan *plan)
 {
-	for (int stage = 0; stage < (int) o->value[FOLDED]; stage++)
+	for (int stage = 0; stage < (int) o->value[FOLDED] && stage < (int) o->value[STAGES];
+		 stage++)
 		for (int b = 0; b < plan->blocks[stage]; b++)
 		{
 			ArchLayer last = arch_layer("layer%d.%d.conv%d.weight", stage + 1, b,
@@ -167,8 +175,7 @@ finish(NnGraph *g, const ArchOptions *o, const Plan *plan)
 	}                                                                                    \
 	static int depths##n(const ArchOptions *o)                                           \
 	{                                                                                    \
-		(void) o;                                                                        \
-		return depths(&plan##n);                                                         \
+		return depths(o, &plan##n);                                                      \
 	}                                                                                    \
 	static void finish##n(NnGraph *g, const ArchOptions *o, Rng *rng)                    \
 	{                                                                                    \
@@ -185,6 +192,7 @@ finish(NnGraph *g, const ArchOptions *o, const Plan *plan)
 		.mean = IMAGENET_MEAN,                                                           \
 		.std = IMAGENET_STD,                                                             \
 		.parameter = PARAMETERS,                                                         \
+		.head = "fc",                                                                    \
 		.build = build##n,                                                               \
 		.convolutions = INIT_KAIMING_FAN_OUT,                                            \
 		.linears = INIT_UNIFORM,                                                         \

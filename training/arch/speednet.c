@@ -165,6 +165,7 @@ const Arch arch_speednet = {
 	.parameter = {{"width1", "channels of the first block", NULL, 32, 1, 4096, true},
 				  {"width2", "channels of the second block", NULL, 96, 1, 4096, true},
 				  {"width3", "channels of the third block", NULL, 128, 1, 4096, true}},
+	.head = "head",
 	.build = build,
 	.finish = finish,
 	.depth = depth,

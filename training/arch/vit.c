@@ -163,6 +163,7 @@ depths(const ArchOptions *o)
 		.mean = IMAGENET_MEAN,                                                           \
 		.std = IMAGENET_STD,                                                             \
 		.parameter = PARAMETERS,                                                         \
+		.head = "head",                                                                  \
 		.build = build_##symbol,                                                         \
 		.check = check,                                                                  \
 		.convolutions = INIT_UNIFORM,                                                    \
