@@ -61,7 +61,8 @@ typedef struct Published
 /* With 1000 classes at the size they were made for; torchvision's and timm's numbers. */
 static const Published published[] = {
 	{"resnet18", 11689512, 512},  {"resnet34", 21797672, 512},
-	{"resnet50", 25557032, 2048}, {"vit-ti", 5717416, 192},
+	{"resnet50", 25557032, 2048}, {"alexnet", 61100840, 4096},
+	{"vgg16", 138357544, 4096},	  {"vit-ti", 5717416, 192},
 	{"vit-s", 22050664, 384},	  {"vit-b", 86567656, 768},
 };
 
@@ -178,6 +179,45 @@ test_names_vit(void **state)
 }
 
 static void
+test_names_classic(void **state)
+{
+	static const int convolutions[] = {0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28};
+	static const int alex[] = {0, 3, 6, 8, 10};
+	static char text[64][64];
+	const char *names[64];
+	int n = 0;
+	NnGraph *g;
+
+	(void) state;
+	for (int bias = 0; bias < 2; bias++)
+	{
+		for (int i = 0; i < 13; i++)
+			snprintf(text[n++], 64, "features.%d.%s", convolutions[i],
+					 bias ? "bias" : "weight");
+		for (int i = 0; i < 3; i++)
+			snprintf(text[n++], 64, "classifier.%d.%s", 3 * i, bias ? "bias" : "weight");
+	}
+	for (int i = 0; i < n; i++)
+		names[i] = text[i];
+	names[n] = NULL;
+	g = shapes_of("vgg16", ARCH_CLASSES, 1000, 0);
+	expect_names(g, names);
+	nn_graph_free(g);
+	n = 0;
+	for (int bias = 0; bias < 2; bias++)
+	{
+		for (int i = 0; i < 5; i++)
+			snprintf(text[n++], 64, "features.%d.%s", alex[i], bias ? "bias" : "weight");
+		for (int i = 1; i <= 6; i = i == 1 ? 4 : i + 2)
+			snprintf(text[n++], 64, "classifier.%d.%s", i, bias ? "bias" : "weight");
+	}
+	names[n] = NULL;
+	g = shapes_of("alexnet", ARCH_CLASSES, 1000, 0);
+	expect_names(g, names);
+	nn_graph_free(g);
+}
+
+static void
 test_sizes(void **state)
 {
 	NnGraph *g;
@@ -216,6 +256,20 @@ expect_refusal(const char *name, const char *key, const char *value, int size,
 		fail_msg("\"%s\" does not say \"%s\"", err.text, part);
 }
 
+/* CNN-F's table has no sum; convolutions and full layers counted by hand. */
+static void
+test_vgg_f(void **state)
+{
+	NnGraph *g = shapes_of("vgg-f", ARCH_CLASSES, 1000, 0);
+	size_t convolutions =
+		64 * (3 * 121 + 1) + 256 * (64 * 25 + 1) + 3 * 256 * (256 * 9 + 1);
+	size_t full = 4096 * (256 * 36 + 1) + 4096 * 4097 + 1000 * 4097;
+
+	(void) state;
+	assert_int_equal(count(g), convolutions + full);
+	nn_graph_free(g);
+}
+
 static void
 test_refusals(void **state)
 {
@@ -231,6 +285,9 @@ test_refusals(void **state)
 	expect_refusal("resnet18", NULL, NULL, 4, "at least 8x8 pixels, not 4x4");
 	expect_refusal("speednet", NULL, NULL, 16, "at least 24x24");
 	expect_refusal("vit-ti", NULL, NULL, 1 << 20, "vit-ti at 1048576x1048576 pixels");
+	expect_refusal("alexnet", NULL, NULL, 100,
+				   "features of 2x2 positions are not a multiple of the 6x6 that layer "
+				   "\"classifier.1\" reads");
 	assert_null(arch_find("resnet19"));
 }
 
@@ -359,7 +416,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_counts),	  cmocka_unit_test(test_names_resnet),
-		cmocka_unit_test(test_names_vit), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_names_vit), cmocka_unit_test(test_names_classic),
+		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_vgg_f),
 		cmocka_unit_test(test_refusals),  cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_depths),	  cmocka_unit_test(test_initial),
 	};

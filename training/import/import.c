@@ -56,7 +56,11 @@ tensor_shape(const NnTensor *t, char *text, size_t size)
 	return text;
 }
 
-/* The same but for leading ones: frameworks keep a place for the batch. */
+/*
+ * The same but for leading ones, which frameworks keep for the batch, and but for a
+ * convolution over all positions that the file has as a linear layer over flattened
+ * ones: memory is laid out alike.
+ */
 static bool
 shape_fits(const NnTensor *t, const NnShape *s)
 {
@@ -64,6 +68,9 @@ shape_fits(const NnTensor *t, const NnShape *s)
 
 	while (skip < t->ndim && t->ndim - skip > s->ndim && t->dim[skip] == 1)
 		skip++;
+	if (t->ndim == 2 && s->ndim == 4)
+		return t->dim[0] == s->dim[0] &&
+			   t->dim[1] == (int64_t) s->dim[1] * s->dim[2] * s->dim[3];
 	if (t->ndim - skip != s->ndim)
 		return false;
 	for (int i = 0; i < s->ndim; i++)

@@ -12,6 +12,23 @@
 #include <string.h>
 
 #define CODES_BATCH 256
+#define CODES_VALUES ((size_t) 1 << 26) /* of one layer of a batch: 256 MB */
+
+/* How many pictures at once: as many as keep the largest layer small. */
+static int
+batch_of(const NnGraph *g)
+{
+	size_t largest = 1;
+
+	for (int i = 0; i < g->nnodes; i++)
+	{
+		size_t size = nn_shape_size(&g->node[i].shape);
+
+		largest = size > largest ? size : largest;
+	}
+	largest = CODES_VALUES / largest;
+	return largest < 1 ? 1 : largest < CODES_BATCH ? (int) largest : CODES_BATCH;
+}
 
 static bool
 pictures_fit(const NnGraph *graph, const Dataset *ds, TrainError *err)
@@ -28,20 +45,21 @@ codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err)
 {
 	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
 	size_t picture = (size_t) ds->width * ds->height * 3;
+	int batch = batch_of(graph);
 	Tape *tape;
 	float *logits;
 
 	if (!pictures_fit(graph, ds, err))
 		return NULL;
-	tape = tape_new(graph, CODES_BATCH, pool, false, err);
+	tape = tape_new(graph, batch, pool, false, err);
 	if (!tape)
 		return NULL;
 	logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float));
 	if (!logits)
 		train_fail(err, "out of memory for the codes of %d pictures", ds->n);
-	for (int i = 0; logits && i < ds->n; i += CODES_BATCH)
+	for (int i = 0; logits && i < ds->n; i += batch)
 	{
-		int n = ds->n - i < CODES_BATCH ? ds->n - i : CODES_BATCH;
+		int n = ds->n - i < batch ? ds->n - i : batch;
 
 		memcpy(logits + i * bits, tape_forward(tape, ds->rgb + i * picture, n, false, 0),
 			   n * bits * sizeof(float));
@@ -55,6 +73,7 @@ codes_device_logits(const NnGraph *graph, const Dataset *ds, int threads, TrainE
 {
 	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
 	size_t picture = (size_t) ds->width * ds->height * 3;
+	int batch = batch_of(graph);
 	float *logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float));
 	NnError trouble = {""};
 	NnNet *net;
@@ -67,12 +86,12 @@ codes_device_logits(const NnGraph *graph, const Dataset *ds, int threads, TrainE
 		free(logits);
 		return NULL;
 	}
-	net = nn_cpu_device.load(graph, CODES_BATCH, threads, &trouble);
+	net = nn_cpu_device.load(graph, batch, threads, &trouble);
 	ok = net != NULL;
-	for (int i = 0; ok && i < ds->n; i += CODES_BATCH)
+	for (int i = 0; ok && i < ds->n; i += batch)
 		ok = nn_cpu_device.run(net, ds->rgb + i * picture,
-							   ds->n - i < CODES_BATCH ? ds->n - i : CODES_BATCH,
-							   logits + i * bits, &trouble);
+							   ds->n - i < batch ? ds->n - i : batch, logits + i * bits,
+							   &trouble);
 	if (net)
 		nn_cpu_device.unload(net);
 	if (!ok)
