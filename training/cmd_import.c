@@ -5,6 +5,7 @@
 #include "nn/model.h"
 #include "training/command.h"
 #include "training/import/import.h"
+#include "training/run/codes.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -17,7 +18,7 @@
 
 typedef struct Request
 {
-	const char *file, *out, *head;
+	const char *file, *out, *head, *thresholds;
 	const Arch *arch;
 	const char *setting[MAX_SETTINGS];
 	int nsettings;
@@ -116,6 +117,9 @@ set_option(Request *r, int option)
 		case 'f':
 			r->fold = true;
 			return true;
+		case 't':
+			r->thresholds = optarg;
+			return true;
 		case 's':
 			return command_seed(optarg, &r->seed);
 		default:
@@ -181,6 +185,31 @@ provenance(const Request *r, const ArchOptions *o)
 	return text;
 }
 
+/* The mean of each output over the pictures of r->thresholds (malloc'ed). */
+static float *
+means_of(const Request *r, const NnGraph *g, const ImagePreprocess *pre, TrainError *err)
+{
+	size_t n = nn_shape_size(&nn_graph_output(g)->shape);
+	int threads = command_cpus();
+	Dataset *ds = dataset_open(r->thresholds, pre, threads, command_bad_picture, err);
+	float *logits = ds ? codes_device_logits(g, ds, threads, err) : NULL;
+	float *means = logits ? malloc(n * sizeof(*means)) : NULL;
+
+	if (logits && !means)
+		train_fail(err, "out of memory");
+	for (size_t k = 0; means && k < n; k++)
+	{
+		double sum = 0;
+
+		for (int i = 0; i < ds->n; i++)
+			sum += logits[(size_t) i * n + k];
+		means[k] = (float) (sum / ds->n);
+	}
+	free(logits);
+	dataset_free(ds);
+	return means;
+}
+
 static bool
 write_model(const Request *r, const ArchOptions *o, const NnGraph *g, TrainError *err)
 {
@@ -195,12 +224,15 @@ write_model(const Request *r, const ArchOptions *o, const NnGraph *g, TrainError
 		.area_filter = pre.filter == IMAGE_AREA,
 		.provenance = provenance(r, o),
 	};
-	bool ok = folded || !r->fold;
+	float *means = NULL;
+	bool ok = folded || !r->fold || train_fail(err, "%.500s", trouble.text);
 
 	arch_label(r->arch, o, info.architecture, sizeof(info.architecture));
-	ok = ok && nn_model_write(r->out, &info, folded ? folded : g, NULL, &trouble);
-	if (!ok)
-		train_fail(err, "%.500s", trouble.text);
+	if (ok && r->thresholds)
+		ok = (means = means_of(r, folded ? folded : g, &pre, err)) != NULL;
+	ok = ok && (nn_model_write(r->out, &info, folded ? folded : g, means, &trouble) ||
+				train_fail(err, "%.500s", trouble.text));
+	free(means);
 	free(info.provenance);
 	nn_graph_free(folded);
 	return ok;
@@ -248,6 +280,7 @@ cmd_import(int argc, char **argv)
 		{"partial", no_argument, NULL, 'p'},
 		{"fold", no_argument, NULL, 'f'},
 		{"seed", required_argument, NULL, 's'},
+		{"thresholds", required_argument, NULL, 't'},
 		{"out", required_argument, NULL, 'o'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
