@@ -30,4 +30,61 @@ SELECT segments, chunks > 1 AS several_tables, pages < 1.5 * :fresh AS small FRO
 SELECT mih_check('mih_s') = (SELECT count(*) FROM s) AS checked;
 SELECT same(format('SELECT code <~> %L FROM s ORDER BY code <~> %1$L LIMIT 1000', hashcode(17::bigint)));
 
+-- One table, with codes that gather about centres: rewritten in pieces.
+CREATE FUNCTION clustered(i bigint, version int) RETURNS hashcode LANGUAGE sql IMMUTABLE AS $$
+	SELECT hashcode(hashint8extended(i % 40, 77)
+		# (hashint8extended(i, version) & hashint8extended(i, version + 1000) & hashint8extended(i, version + 2000)))
+$$;
+CREATE TABLE o (id int, version int, code hashcode(64)) WITH (autovacuum_enabled = off);
+INSERT INTO o SELECT i, 0, clustered(i, 0) FROM generate_series(1, 160000) i;
+CREATE INDEX mih_o ON o USING mih (code) WITH (layout = references);
+CREATE INDEX mih_p ON o USING mih (code) WITH (layout = packed);
+SELECT segments, chunks, pg_relation_size('mih_o') / 8192 AS fresh_o FROM mih_stats('mih_o') \gset
+SELECT segments, chunks, pg_relation_size('mih_p') / 8192 AS fresh_p FROM mih_stats('mih_p') \gset
+CREATE TABLE single (round int, o bigint, p bigint);
+CREATE PROCEDURE churn_single(round int) LANGUAGE sql AS $$
+	UPDATE o SET version = round, code = clustered(id, round) WHERE id % 16 = round % 16;
+	DELETE FROM o WHERE id % 16 = (round + 5) % 16;
+	INSERT INTO o SELECT i, round, clustered(i, round) FROM generate_series(1, 160000) i WHERE i % 16 = (round + 5) % 16;
+$$;
+\set ECHO none
+SELECT format('CALL churn_single(%s)', r), 'VACUUM o',
+	format('INSERT INTO single VALUES (%s, pg_relation_size(''mih_o'') / 8192, pg_relation_size(''mih_p'') / 8192)', r)
+FROM generate_series(1, 20) r \gexec
+\set ECHO all
+SELECT max(o) < 1.5 * :fresh_o AS references_small, max(p) < 1.5 * :fresh_p AS packed_small,
+	max(o) FILTER (WHERE round > 10) <= 1.05 * max(o) FILTER (WHERE round <= 10) AS settled FROM single;
+SELECT segments > 1 AS pieces FROM mih_stats('mih_o');
+SELECT mih_check('mih_o', true) = (SELECT count(*) FROM o) AS checked_o, mih_check('mih_p', true) = (SELECT count(*) FROM o) AS checked_p;
+SELECT same(format('SELECT code <~> %L FROM o ORDER BY code <~> %1$L LIMIT 1000', clustered(17, 0)));
+-- A scan that began before sees what it saw: it holds the pages of the old segment until it ends.
+SET enable_seqscan = off;
+BEGIN;
+DECLARE old NO SCROLL CURSOR FOR SELECT code <~> clustered(5, 0) AS d FROM o ORDER BY code <~> clustered(5, 0);
+FETCH 3 FROM old \g /dev/null
+SELECT mih_merge('mih_o') > 0 AS merged;
+MOVE ALL FROM old;
+COMMIT;
+RESET enable_seqscan;
+-- It has become one segment, as asked; churn makes pieces of it again.
+SELECT segments FROM mih_stats('mih_o');
+CALL churn_single(21);
+CALL churn_single(22);
+CALL churn_single(23);
+VACUUM o;
+SELECT segments > 3 AS pieces FROM mih_stats('mih_o');
+SELECT mih_check('mih_o', true) = (SELECT count(*) FROM o) AS checked;
+SELECT same(format('SELECT code <~> %L FROM o ORDER BY code <~> %1$L LIMIT 1000', clustered(18, 0)));
+
+-- Pieces that have grown to where several tables are better become one segment of them.
+CREATE TABLE g (id int, code hashcode(64)) WITH (autovacuum_enabled = off);
+CREATE INDEX mih_g ON g USING mih (code) WITH (layout = packed);
+INSERT INTO g SELECT i, hashcode(hashint8extended(i, 0)) FROM generate_series(1, 40000) i;
+SELECT mih_merge('mih_g') >= 0 AS merged;
+ALTER INDEX mih_g SET (layout = chunks);
+DELETE FROM g WHERE id % 3 = 0;
+VACUUM g;
+SELECT segments, chunks > 1 AS several_tables FROM mih_stats('mih_g');
+SELECT mih_check('mih_g', true) = (SELECT count(*) FROM g) AS checked;
+
 DROP SCHEMA mih_test CASCADE;

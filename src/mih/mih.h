@@ -142,12 +142,14 @@ typedef struct MihPart
 	uint16 ntables;	  /* segment: chunk tables */
 	BlockNumber head; /* first page of the list, root of the segment */
 	BlockNumber tail; /* list: its last page */
-	uint32 npages;	  /* list: pages; segment: entry pages of one table, at birth */
+	uint32 npages;	  /* list: pages; segment: entry pages of one table */
 	uint16 order;	  /* segment: MIH_BY_x */
 	uint16 flags;	  /* MIH_HALFWAY */
 	uint64 nentries;  /* segment: as of its birth or the last VACUUM; list: as of the
 						 last VACUUM */
 	uint8 reach[MIH_REACH_KNOTS]; /* segment by references: see mih_part_reach */
+	uint32 first; /* segment of one table: entry pages before it were moved to others */
+	uint32 unused;
 } MihPart;
 
 /* A segment packed for lack of time or room, to be written anew: see mihmerge.c. */
@@ -315,7 +317,8 @@ typedef struct MihCursor
 	int table;
 	int lockmode;
 	BufferAccessStrategy strategy;
-	uint32 page;	  /* segment: next entry of the directory */
+	uint32 page;	  /* segment: next entry of the directory, */
+	uint32 end;		  /* and the one after the last to be walked */
 	BlockNumber next; /* list: next page */
 } MihCursor;
 
@@ -548,6 +551,8 @@ extern void mih_crew_end(MihCrew *crew);
 
 /* mihsegment.c */
 extern MihSegment *mih_segment_open(Relation index, const MihPart *part);
+extern void mih_check_range(Relation index, const MihSegment *segment,
+							const MihPart *part);
 extern const MihDirEntry *mih_segment_dir(Relation index, MihSegment *segment, int table);
 extern Buffer mih_segment_page(Relation index, MihSegment *segment, int table,
 							   uint32 page, int lockmode, BufferAccessStrategy strategy);
@@ -599,8 +604,11 @@ extern void mih_compact_nulls(Relation index);
 extern void mih_free_dead(Relation index);
 extern bool mih_have_slots(Relation index, MihMeta *meta);
 extern int mih_collect_parts(const MihMeta *meta, int kind, MihPart *parts);
-extern void mih_replace_segments(Relation index, const MihMeta *meta,
-								 const MihPart *parts, int nparts, bool packed);
+extern void mih_replace_segments(Relation index, const MihMeta *meta, MihPart *parts,
+								 int nparts, bool packed);
+extern void mih_replace_by_pieces(Relation index, MihPart part, uint32 pages);
+extern bool mih_deserve_tables(Relation index, const MihMeta *meta, const MihPart *parts,
+							   int nparts);
 
 /* mihmerge.c */
 extern int mih_merge_segments(Relation index, MihMergeBy by);

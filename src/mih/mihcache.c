@@ -86,6 +86,7 @@ mih_cache_open(Relation index, uint64 identity, const MihPart *part)
 			entry->head == part->head &&
 			compat_same_file(entry->file, compat_relation_file(index)))
 		{
+			mih_check_range(index, entry->segment, part);
 			dlist_move_head(&cached, iter.cur);
 			entry->users++;
 			return entry->segment;

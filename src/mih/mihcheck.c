@@ -236,7 +236,7 @@ check_segment(Check *check, int slot)
 	Digest first = {0};
 
 	if (segment->root.layout.nbits != check->meta->nbits ||
-		segment->root.npages[0] != part->npages)
+		segment->root.npages[0] != part->first + part->npages)
 		mih_corrupt(check->index, part->head, "root and metapage disagree");
 	check->reached[slot] = 1;
 	if (segment->root.order == MIH_BY_REFERENCES)
@@ -249,7 +249,7 @@ check_segment(Check *check, int slot)
 		Digest digest = {0};
 
 		check_directory(check, segment, j);
-		for (uint32 i = 0; i < npages; i++)
+		for (uint32 i = part->first; i < npages; i++)
 		{
 			Buffer buf =
 				mih_read_page(check->index, dir[i].block, part->id, MIH_PAGE_ENTRIES,
@@ -259,7 +259,8 @@ check_segment(Check *check, int slot)
 			UnlockReleaseBuffer(buf);
 			CHECK_FOR_INTERRUPTS();
 		}
-		check->reached[slot] += npages + (npages + MihDirPerPage - 1) / MihDirPerPage;
+		check->reached[slot] +=
+			npages - part->first + (npages + MihDirPerPage - 1) / MihDirPerPage;
 		if (j == 0)
 			first = digest;
 		else if (settled && memcmp(&digest, &first, sizeof(Digest)) != 0)
@@ -317,7 +318,8 @@ check_pages(Check *check)
 
 		if ((kind == MIH_PART_SEGMENT || kind == MIH_PART_SEALED ||
 			 kind == MIH_PART_SEALED_NULLS) &&
-			check->stamped[i] != check->reached[i])
+			(check->stamped[i] < check->reached[i] ||
+			 check->stamped[i] > check->reached[i] + check->meta->parts[i].first))
 			mih_corrupt(check->index, check->meta->parts[i].head,
 						"a part owns pages that it does not reach");
 	}

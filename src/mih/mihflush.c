@@ -68,9 +68,27 @@ seal(Relation index, int kind, int sealed_kind)
 }
 
 /*
- * One record: parts become dead, and added (if it has entries) takes their
- * place, with all pages written since seal.  histogram, if not NULL, replaces the
- * metapage's.
+ * The pages and entries of part, the first ones of what now is left, leave it.  The
+ * segment is dead when nothing is left.
+ */
+static void
+take_away(MihPart *now, const MihPart *part)
+{
+	if (part->npages == now->npages)
+	{
+		now->kind = MIH_PART_DEAD;
+		return;
+	}
+	Assert(part->first == now->first && part->npages < now->npages);
+	now->first += part->npages;
+	now->npages -= part->npages;
+	now->nentries -= Min(part->nentries, now->nentries);
+}
+
+/*
+ * One record: what parts say (all of a part, or the first pages of a segment) is
+ * replaced by added (if it has entries), with all pages written since seal.
+ * histogram, if not NULL, replaces the metapage's.
  */
 static void
 replace_parts(Relation index, const MihPart *parts, int nparts, const MihPart *added,
@@ -84,7 +102,12 @@ replace_parts(Relation index, const MihPart *parts, int nparts, const MihPart *a
 		for (int k = 0; k < nparts; k++)
 			if (meta->parts[i].kind != MIH_PART_UNUSED &&
 				meta->parts[i].id == parts[k].id)
-				meta->parts[i].kind = MIH_PART_DEAD;
+			{
+				if (meta->parts[i].kind == MIH_PART_SEGMENT)
+					take_away(&meta->parts[i], &parts[k]);
+				else
+					meta->parts[i].kind = MIH_PART_DEAD;
+			}
 	if (added->nentries > 0)
 		*mih_add_part(meta) = *added;
 	meta->flags &= ~MIH_UNFINISHED;
@@ -121,32 +144,67 @@ mih_have_slots(Relation index, MihMeta *meta)
 	return mih_free_slots(meta) > RESERVED_SLOTS;
 }
 
-/*
- * Write the entries of parts as one segment with the given id, packed in one table
- * if that is asked for, and put it in their place.  Returns the number of entries.
- */
-static int64
-rewrite_parts(Relation index, const MihMeta *meta, uint32 id, const MihPart *parts,
-			  int nparts, bool packed)
+/* A sample of the codes of parts, and the number of their entries. */
+static uint8 *
+sample_parts(MihSource *source, int nbytes, const MihPart *parts, int nparts,
+			 int *nsample, double *nentries)
 {
-	int nbytes = hamming_bytes(meta->nbits);
-	MihSource *source = mih_parts_source(index, meta->nbits, parts, nparts);
 	int most = SAMPLE_CODES;
-	uint8 *sample;
-	MihPart added = {0};
-	MihMeta histogram;
-	double nentries;
-	double total = 0;
 	uint64 pages = 0;
-	int nsample;
-	bool resample;
+	uint8 *sample;
 
 	for (int i = 0; i < nparts; i++)
 		pages += parts[i].npages;
 	if (pages >= LARGE_PAGES)
 		most = LARGE_SAMPLE;
 	sample = palloc((Size) most * nbytes);
-	nsample = mih_sample_source(source, nbytes, sample, most, &nentries);
+	*nsample = mih_sample_source(source, nbytes, sample, most, nentries);
+	return sample;
+}
+
+/* Whether parts would, as one segment, be written in several tables. */
+bool
+mih_deserve_tables(Relation index, const MihMeta *meta, const MihPart *parts, int nparts)
+{
+	MihLayoutOption option = mih_layout_option(index);
+	MihDesign design;
+	MihSource *source;
+	double nentries;
+	int nsample;
+	uint8 *sample;
+
+	if (option == MIH_LAYOUT_PACKED || option == MIH_LAYOUT_REFERENCES)
+		return false;
+	source = mih_parts_source(index, meta->nbits, parts, nparts);
+	sample = sample_parts(source, hamming_bytes(meta->nbits), parts, nparts, &nsample,
+						  &nentries);
+	mih_choose_design(&design, option, mih_chunks_option(index), meta->nbits, nentries,
+					  sample, nsample);
+	return design.ntables > 1;
+}
+
+/*
+ * Write the entries of parts as one segment with the given id, packed in one table
+ * if that is asked for, and put it in their place.  Returns the number of entries.
+ */
+static int64
+rewrite_parts(Relation index, const MihMeta *meta, uint32 id, MihPart *parts, int nparts,
+			  bool packed)
+{
+	MihSource *source = mih_parts_source(index, meta->nbits, parts, nparts);
+	uint8 *sample;
+	MihPart added = {0};
+	MihMeta histogram;
+	double nentries;
+	double total = 0;
+	int nsample;
+	bool resample;
+
+	sample = sample_parts(source, hamming_bytes(meta->nbits), parts, nparts, &nsample,
+						  &nentries);
+	/* Of a piece it was not known before. */
+	if (nparts == 1)
+		parts[0].nentries = (uint64) nentries;
 	for (int i = 0; i < MIH_MAX_PARTS; i++)
 		if (meta->parts[i].kind == MIH_PART_SEGMENT)
 			total += meta->parts[i].nentries;
@@ -194,8 +252,8 @@ mih_flush_pending(Relation index)
 
 /* Make one segment of several (or a fresh one of one).  Under the maintenance lock. */
 void
-mih_replace_segments(Relation index, const MihMeta *meta, const MihPart *parts,
-					 int nparts, bool packed)
+mih_replace_segments(Relation index, const MihMeta *meta, MihPart *parts, int nparts,
+					 bool packed)
 {
 	uint32 id = seal(index, MIH_PART_UNUSED, 0);
 
@@ -293,7 +351,24 @@ free_chain(Relation index, uint32 id, int kind, BlockNumber block)
 	}
 }
 
-/* Free the pages of a segment: entries, directories, references, then the root. */
+/* Free entry pages from .. to-1 of a segment of one table. */
+static void
+free_entry_pages(Relation index, const MihPart *part, uint32 from, uint32 to)
+{
+	MihSegment *segment = mih_segment_open(index, part);
+	const MihDirEntry *dir = mih_segment_dir(index, segment, 0);
+
+	for (uint32 i = from; i < to; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		mih_free_page(index, dir[i].block, part->id);
+	}
+}
+
+/*
+ * Free the pages of a segment: entries, directories, references, then the root.
+ * (Those that left it earlier may be another's: mih_free_page sees that.)
+ */
 static void
 free_segment(Relation index, const MihPart *part)
 {
@@ -368,4 +443,42 @@ mih_free_dead(Relation index)
 	/* What others left unfinished before is not done by this. */
 	if ((meta.flags & MIH_UNFINISHED) == 0)
 		mih_finished(index);
+}
+
+/*
+ * Make segments of `pages` pages each of a segment of one table, one after the other:
+ * the pages of the first are free when the second is written, so that no more room is
+ * taken than for one (unless a scan that began before still reads the segment; then
+ * its pages wait for the end).  What an interruption leaves is whole: some segments,
+ * and the rest of the old one.
+ */
+void
+mih_replace_by_pieces(Relation index, MihPart part, uint32 pages)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mih piece", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MihMeta meta;
+	uint32 freed = part.first;
+
+	while (part.npages > 0 && mih_have_slots(index, &meta))
+	{
+		MihPart piece = part;
+		uint32 id = seal(index, MIH_PART_UNUSED, 0);
+
+		piece.npages = Min(pages, part.npages);
+		rewrite_parts(index, &meta, id, &piece, 1, false);
+		part.first += piece.npages;
+		part.npages -= piece.npages;
+		if (part.npages > 0 && unpinned(index, &part))
+		{
+			free_entry_pages(index, &part, freed, part.first);
+			freed = part.first;
+			IndexFreeSpaceMapVacuum(index);
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	mih_free_dead(index);
 }

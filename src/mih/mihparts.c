@@ -100,9 +100,10 @@ put_segment(const Rows *rows, Relation index, const MihPart *part)
 		use.kind = "table";
 		use.table = j;
 		use.key_bits = by_references ? MIH_KEY_BITS : mih_key_bits(&root->layout, j);
-		use.pages = root->npages[j];
+		use.pages = root->npages[j] - part->first;
 		use.entries = part->nentries;
-		use.balance = balance(mih_segment_dir(index, segment, j), root->npages[j]);
+		use.balance =
+			balance(mih_segment_dir(index, segment, j) + part->first, use.pages);
 		put(rows, &use);
 		pages += use.pages;
 		directories += chain_pages(index, part->id, MIH_PAGE_DIRECTORY, root->dir[j]);

@@ -161,6 +161,16 @@ root_is_sane(const MihRoot *root, const MihPart *part)
 	return true;
 }
 
+/* The pages that the metapage says are left are some that the segment has. */
+void
+mih_check_range(Relation index, const MihSegment *segment, const MihPart *part)
+{
+	if ((uint64) part->first + part->npages > segment->root.npages[0] ||
+		(part->first > 0 && segment->root.ntables > 1))
+		mih_corrupt(index, part->head,
+					"a segment is said to have other pages than it has");
+}
+
 /* Read the root of a segment, in the current memory context. */
 MihSegment *
 mih_segment_open(Relation index, const MihPart *part)
@@ -173,6 +183,7 @@ mih_segment_open(Relation index, const MihPart *part)
 	if (!root_is_sane(&segment->root, part))
 		mih_corrupt(index, part->head, "root of a segment is out of order");
 	UnlockReleaseBuffer(buf);
+	mih_check_range(index, segment, part);
 	segment->id = part->id;
 	segment->wanted = ALL_CODES;
 	return segment;

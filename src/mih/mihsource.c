@@ -8,7 +8,8 @@
 
 /*
  * Start walking the entry pages of a part: of a list (segment NULL) up to the
- * tail that part names, or of one table of a segment.
+ * tail that part names, or of one table of a segment; of the first table those that
+ * part says are left.
  */
 void
 mih_cursor_begin(MihCursor *cursor, Relation index, const MihPart *part,
@@ -21,7 +22,10 @@ mih_cursor_begin(MihCursor *cursor, Relation index, const MihPart *part,
 	cursor->table = table;
 	cursor->lockmode = lockmode;
 	cursor->strategy = strategy;
-	cursor->page = 0;
+	cursor->page = segment ? part->first : 0;
+	cursor->end = segment == NULL ? 0
+				  : table == 0	  ? part->first + part->npages
+								  : segment->root.npages[table];
 	cursor->next = part->head;
 }
 
@@ -39,12 +43,11 @@ mih_cursor_next(MihCursor *cursor)
 	{
 		MihSegment *segment = cursor->segment;
 		uint32 page = cursor->page;
-		uint32 npages = segment->root.npages[cursor->table];
 
 		mih_segment_dir(cursor->index, segment, cursor->table);
-		if (page == npages)
+		if (page == cursor->end)
 			return InvalidBuffer;
-		if (page + 1 < npages)
+		if (page + 1 < cursor->end)
 			mih_segment_prefetch(segment, cursor->table, page + 1);
 		cursor->page++;
 		return mih_segment_page(cursor->index, segment, cursor->table, page,

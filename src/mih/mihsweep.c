@@ -59,7 +59,7 @@ blocks_in_use(Relation index, const MihMeta *meta, BlockNumber nblocks)
 		{
 			const MihDirEntry *dir = mih_segment_dir(index, segment, j);
 
-			for (uint32 k = 0; k < segment->root.npages[j]; k++)
+			for (uint32 k = meta->parts[i].first; k < segment->root.npages[j]; k++)
 				if (dir[k].block < nblocks)
 					used[dir[k].block / 8] |= 1 << dir[k].block % 8;
 		}

@@ -105,6 +105,14 @@ descend(Walk *walk, uint64 base, int depth, int budget, int64 lo, int64 hi)
 				first_reaching(walk->dir, lo, hi, half), hi);
 }
 
+/* Pages that were moved to other segments count as visited: nobody is to read them. */
+static void
+pass_over_moved(MihScanPart *part)
+{
+	for (uint32 page = 0; page < part->part.first; page++)
+		part->visited[0][page / 64] |= UINT64CONST(1) << (page % 64);
+}
+
 /*
  * Forget what was visited, and count the pages of a pass over the segments that
  * are walked.
@@ -122,7 +130,7 @@ mih_walk_begin(MihScan *scan)
 
 		if (!part->walk)
 			continue;
-		scan->pass_pages += part->segment->root.npages[0];
+		scan->pass_pages += part->part.npages;
 		for (int j = 0; j < part->segment->root.ntables; j++)
 		{
 			Size size = sizeof(uint64) * (part->segment->root.npages[j] / 64 + 1);
@@ -132,6 +140,7 @@ mih_walk_begin(MihScan *scan)
 			memset(part->visited[j], 0, size);
 			part->budget[j] = -1;
 		}
+		pass_over_moved(part);
 	}
 }
 
