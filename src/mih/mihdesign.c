@@ -15,7 +15,7 @@
 #include "port/pg_bitutils.h"
 
 #define MIN_SAMPLE 256		/* fewer codes say nothing about a distribution */
-#define MIN_PAGES 64		/* fewer are read in one pass */
+#define MIN_PAGES 100		/* fewer are read in one pass */
 #define MIN_CHUNK_PAGES 512 /* and so few are not worth several copies */
 #define CELL_PAGES 4		/* at least so many to a reference */
 #define MAX_CHUNKS 6		/* copies that the automatic choice pays for, */
