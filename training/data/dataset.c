@@ -15,6 +15,14 @@ Dataset *
 dataset_open(const char *what, const ImagePreprocess *pre, int threads,
 			 void (*on_bad)(const char *source, const char *why), TrainError *err)
 {
+	return dataset_open_within(what, pre, 0, threads, on_bad, err);
+}
+
+Dataset *
+dataset_open_within(const char *what, const ImagePreprocess *pre, int64_t memory,
+					int threads, void (*on_bad)(const char *source, const char *why),
+					TrainError *err)
+{
 	const char *colon = strchr(what, ':');
 	size_t kind = colon ? (size_t) (colon - what) : 0;
 
@@ -29,45 +37,76 @@ dataset_open(const char *what, const ImagePreprocess *pre, int threads,
 	if (kind == 7 && memcmp(what, "cifar10", kind) == 0)
 		return dataset_open_cifar10(colon + 1, pre, err);
 	if (kind == 6 && memcmp(what, "folder", kind) == 0)
-		return dataset_open_folder(colon + 1, pre, threads, on_bad, err);
+		return dataset_open_folder(colon + 1, pre, memory, threads, on_bad, err);
 	if (kind == 8 && memcmp(what, "manifest", kind) == 0)
-		return dataset_open_manifest(colon + 1, pre, threads, on_bad, err);
+		return dataset_open_manifest(colon + 1, pre, memory, threads, on_bad, err);
 	train_fail(err,
 			   "unknown kind of data set \"%.*s\": expected cifar10, folder or manifest",
 			   (int) kind, what);
 	return NULL;
 }
 
-Dataset *
-dataset_new(int n, int width, int height, int nclasses, TrainError *err)
+/* All but the pixels. */
+static Dataset *
+new_without_pixels(int n, int width, int height, int nclasses, TrainError *err)
 {
 	Dataset *ds = calloc(1, sizeof *ds);
 	int words = (nclasses + 63) / 64;
-	size_t pixels = (size_t) n * height * width * 3;
-	size_t label_bytes = (size_t) n * words * sizeof(uint64_t);
 
-	if (ds == NULL)
+	if (ds)
 	{
-		train_fail(err, "out of memory");
-		return NULL;
+		ds->n = n;
+		ds->width = width;
+		ds->height = height;
+		ds->nclasses = nclasses;
+		ds->label_words = words;
+		ds->labels = calloc((size_t) n * words + 1, sizeof(uint64_t));
+		ds->class_name = calloc((size_t) nclasses + 1, sizeof(char *));
+		ds->source = calloc((size_t) n + 1, sizeof(char *));
 	}
-	ds->n = n;
-	ds->width = width;
-	ds->height = height;
-	ds->nclasses = nclasses;
-	ds->label_words = words;
+	if (ds && ds->labels && ds->class_name && ds->source)
+		return ds;
+	train_fail(err, "out of memory: the names and labels of %d pictures", n);
+	dataset_free(ds);
+	return NULL;
+}
+
+Dataset *
+dataset_new(int n, int width, int height, int nclasses, TrainError *err)
+{
+	Dataset *ds = new_without_pixels(n, width, height, nclasses, err);
+	size_t pixels = (size_t) n * height * width * 3;
+
+	if (!ds)
+		return NULL;
 	ds->rgb = malloc(pixels ? pixels : 1);
-	ds->labels = calloc((size_t) n * words + 1, sizeof(uint64_t));
-	ds->class_name = calloc((size_t) nclasses + 1, sizeof(char *));
-	ds->source = calloc((size_t) n + 1, sizeof(char *));
-	if (!ds->rgb || !ds->labels || !ds->class_name || !ds->source)
+	if (!ds->rgb)
 	{
 		train_fail(err, "out of memory: %d pictures of %d x %d want %zu bytes (%.1f MB)",
-				   n, width, height, pixels + label_bytes,
-				   (double) (pixels + label_bytes) / 1e6);
+				   n, width, height, pixels, (double) pixels / 1e6);
 		dataset_free(ds);
 		return NULL;
 	}
+	return ds;
+}
+
+Dataset *
+dataset_new_on_disk(int n, int width, int height, int nclasses, DatasetDisk *disk,
+					TrainError *err)
+{
+	Dataset *ds = new_without_pixels(n, width, height, nclasses, err);
+
+	if (!ds)
+		return NULL;
+	ds->place = malloc(((size_t) n + 1) * sizeof *ds->place);
+	if (!ds->place)
+	{
+		train_fail(err, "out of memory: the places of %d pictures", n);
+		dataset_free(ds);
+		return NULL;
+	}
+	ds->disk = disk;
+	atomic_fetch_add(&disk->users, 1);
 	return ds;
 }
 
@@ -82,11 +121,20 @@ dataset_free(Dataset *ds)
 	if (ds->source)
 		for (int i = 0; i < ds->n; i++)
 			free(ds->source[i]);
+	if (ds->disk)
+		dataset_disk_free(ds->disk);
+	free(ds->place);
 	free(ds->class_name);
 	free(ds->source);
 	free(ds->labels);
 	free(ds->rgb);
 	free(ds);
+}
+
+size_t
+dataset_picture_size(const Dataset *ds)
+{
+	return (size_t) ds->width * ds->height * 3;
 }
 
 int
@@ -117,9 +165,12 @@ Dataset *
 dataset_subset(const Dataset *ds, const uint32_t *index, int n)
 {
 	TrainError ignored;
-	size_t picture = (size_t) ds->width * ds->height * 3;
+	size_t picture = dataset_picture_size(ds);
 	size_t row = (size_t) ds->label_words * sizeof(uint64_t);
-	Dataset *out = dataset_new(n, ds->width, ds->height, ds->nclasses, &ignored);
+	Dataset *out = ds->disk
+					   ? dataset_new_on_disk(n, ds->width, ds->height, ds->nclasses,
+											 ds->disk, &ignored)
+					   : dataset_new(n, ds->width, ds->height, ds->nclasses, &ignored);
 
 	if (out == NULL)
 		return NULL;
@@ -128,7 +179,10 @@ dataset_subset(const Dataset *ds, const uint32_t *index, int n)
 			goto fail;
 	for (int i = 0; i < n; i++)
 	{
-		memcpy(out->rgb + i * picture, ds->rgb + index[i] * picture, picture);
+		if (ds->disk)
+			out->place[i] = ds->place[index[i]];
+		else
+			memcpy(out->rgb + i * picture, ds->rgb + index[i] * picture, picture);
 		memcpy(out->labels + (size_t) i * ds->label_words,
 			   ds->labels + (size_t) index[i] * ds->label_words, row);
 		if ((out->source[i] = strdup(ds->source[index[i]])) == NULL)

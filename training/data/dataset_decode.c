@@ -8,6 +8,8 @@
  */
 #include "training/data/dataset_internal.h"
 
+#include "training/run/crc64.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -23,7 +25,8 @@ typedef struct DecodeJob
 	const PictureList *list;
 	const ImagePreprocess *pre;
 	Dataset *ds;
-	char **failure; /* per file: NULL or why it could not be read (malloc'ed) */
+	DatasetDisk *disk; /* NULL: all pixels stay in ds */
+	char **failure;	   /* per file: NULL or why it could not be read (malloc'ed) */
 	atomic_int next;
 } DecodeJob;
 
@@ -77,32 +80,48 @@ read_file(const char *path, size_t *size, ImageError *why)
 	return data;
 }
 
-static void
-decode_one(DecodeJob *job, int i)
+bool
+dataset_decode_file(const char *path, const ImagePreprocess *pre, uint8_t *out,
+					ImageError *why)
 {
-	size_t picture = (size_t) job->ds->width * job->ds->height * 3;
 	size_t size;
-	ImageError why;
-	uint8_t *data = read_file(job->list->file[i].path, &size, &why);
+	uint8_t *data = read_file(path, &size, why);
+	bool ok = data && image_from_jpeg(data, size, pre, &image_default_limits, out, why);
 
-	if (data == NULL || !image_from_jpeg(data, size, job->pre, &image_default_limits,
-										 job->ds->rgb + (size_t) i * picture, &why))
+	free(data);
+	return ok;
+}
+
+/* room is this thread's, for a picture that is not kept. */
+static void
+decode_one(DecodeJob *job, int i, uint8_t *room)
+{
+	size_t picture = dataset_picture_size(job->ds);
+	uint8_t *out = !job->disk				? job->ds->rgb + i * picture
+				   : i < job->disk->ncached ? job->disk->cached + i * picture
+											: room;
+	ImageError why = {"out of memory"};
+
+	if (!out || !dataset_decode_file(job->list->file[i].path, job->pre, out, &why))
 	{
 		job->failure[i] = strdup(why.text);
 		if (job->failure[i] == NULL)
 			job->failure[i] = no_memory;
 	}
-	free(data);
+	else if (job->disk)
+		job->disk->sum[i] = crc64(0, out, picture);
 }
 
 static void *
 decode_thread(void *arg)
 {
 	DecodeJob *job = arg;
+	uint8_t *room = job->disk ? malloc(dataset_picture_size(job->ds)) : NULL;
 	int i;
 
 	while ((i = atomic_fetch_add(&job->next, 1)) < job->list->n)
-		decode_one(job, i);
+		decode_one(job, i, room);
+	free(room);
 	return NULL;
 }
 
@@ -141,7 +160,9 @@ finish(Dataset *ds, DecodeJob *job, DatasetBadFn on_bad, TrainError *err)
 				on_bad(file->source, job->failure[i]);
 			continue;
 		}
-		if (kept != i)
+		if (job->disk)
+			ds->place[kept] = (uint32_t) i;
+		else if (kept != i)
 			memcpy(ds->rgb + kept * picture, ds->rgb + i * picture, picture);
 		for (int c = 0; c < file->nclasses; c++)
 			ds->labels[(size_t) kept * ds->label_words + file->classes[c] / 64] |=
@@ -170,13 +191,35 @@ one_class_left(const Dataset *ds)
 	return dataset_class(ds, 0) >= 0;
 }
 
+/* Where the pixels will lie: all in memory, or the first ones. */
+static Dataset *
+new_for(DecodeJob *job, int nclasses, int64_t memory, TrainError *err)
+{
+	const ImagePreprocess *pre = job->pre;
+	int n = job->list->n;
+
+	if (memory > 0 && (int64_t) n * pre->width * pre->height * 3 > memory)
+	{
+		job->disk = dataset_disk_new(job->list, pre, memory, err);
+		if (!job->disk)
+			return NULL;
+		job->ds =
+			dataset_new_on_disk(n, pre->width, pre->height, nclasses, job->disk, err);
+		/* from here on it is the data set's alone */
+		dataset_disk_free(job->disk);
+	}
+	else
+		job->ds = dataset_new(n, pre->width, pre->height, nclasses, err);
+	return job->ds;
+}
+
 Dataset *
 dataset_decode(const char *what, const PictureList *list, char *const *class_name,
-			   int nclasses, const ImagePreprocess *pre, int threads, DatasetBadFn on_bad,
-			   TrainError *err)
+			   int nclasses, const ImagePreprocess *pre, int64_t memory, int threads,
+			   DatasetBadFn on_bad, TrainError *err)
 {
-	Dataset *ds = dataset_new(list->n, pre->width, pre->height, nclasses, err);
-	DecodeJob job = {.list = list, .pre = pre, .ds = ds};
+	DecodeJob job = {.list = list, .pre = pre};
+	Dataset *ds = new_for(&job, nclasses, memory, err);
 	bool ok = ds != NULL;
 
 	if (!ok)

@@ -163,8 +163,8 @@ find_classes(Walk *walk, const char *dir, NameList *classes, TrainError *err)
 }
 
 Dataset *
-dataset_open_folder(const char *place, const ImagePreprocess *pre, int threads,
-					DatasetBadFn on_bad, TrainError *err)
+dataset_open_folder(const char *place, const ImagePreprocess *pre, int64_t memory,
+					int threads, DatasetBadFn on_bad, TrainError *err)
 {
 	Walk walk = {.on_bad = on_bad};
 	NameList classes = {0};
@@ -193,8 +193,8 @@ dataset_open_folder(const char *place, const ImagePreprocess *pre, int threads,
 				   "classes are needed to learn a difference",
 				   dir, classes.name[0]);
 	else
-		ds = dataset_decode(dir, &walk.list, classes.name, classes.n, pre, threads,
-							on_bad, err);
+		ds = dataset_decode(dir, &walk.list, classes.name, classes.n, pre, memory,
+							threads, on_bad, err);
 	if (ds)
 		ds->skipped += walk.bad;
 

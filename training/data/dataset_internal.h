@@ -7,6 +7,8 @@
 
 #include "training/data/dataset.h"
 
+#include <stdatomic.h>
+
 #define DATASET_MAX_CLASSES 65536
 #define DATASET_MAX_FILE ((int64_t) 256 << 20) /* bytes of one picture file */
 
@@ -35,9 +37,35 @@ typedef struct NameList
 	size_t nslots;
 } NameList;
 
+/*
+ * Pictures that are decoded when they are wanted.  Data sets cut from one share it.
+ */
+typedef struct DatasetDisk
+{
+	atomic_int users;
+	int n;
+	char **path;
+	ImagePreprocess pre;
+	uint64_t *sum;	 /* CRC-64 of each picture's pixels */
+	uint8_t *cached; /* the pixels of the first ncached */
+	int ncached;
+} DatasetDisk;
+
+extern DatasetDisk *dataset_disk_new(const PictureList *list, const ImagePreprocess *pre,
+									 int64_t memory, TrainError *err);
+extern void dataset_disk_free(DatasetDisk *disk); /* by the last of its users */
+
+/* Read and decode one file into out. */
+extern bool dataset_decode_file(const char *path, const ImagePreprocess *pre,
+								uint8_t *out, ImageError *why);
+
 /* An empty data set with room for n pictures and its classes unnamed; NULL when
  * there is no memory, err then says how much was wanted. */
 extern Dataset *dataset_new(int n, int width, int height, int nclasses, TrainError *err);
+
+/* The same without room for pixels: they come from disk. */
+extern Dataset *dataset_new_on_disk(int n, int width, int height, int nclasses,
+									DatasetDisk *disk, TrainError *err);
 
 /* Both take copies and fail only for want of memory. */
 extern bool picture_list_add(PictureList *list, const char *path, const char *source,
@@ -54,15 +82,17 @@ extern void name_list_free(NameList *list);
  */
 extern Dataset *dataset_decode(const char *what, const PictureList *list,
 							   char *const *class_name, int nclasses,
-							   const ImagePreprocess *pre, int threads,
+							   const ImagePreprocess *pre, int64_t memory, int threads,
 							   DatasetBadFn on_bad, TrainError *err);
 
 /* The readers behind dataset_open; `place` is the description past the colon. */
 extern Dataset *dataset_open_cifar10(const char *place, const ImagePreprocess *pre,
 									 TrainError *err);
 extern Dataset *dataset_open_folder(const char *place, const ImagePreprocess *pre,
-									int threads, DatasetBadFn on_bad, TrainError *err);
+									int64_t memory, int threads, DatasetBadFn on_bad,
+									TrainError *err);
 extern Dataset *dataset_open_manifest(const char *place, const ImagePreprocess *pre,
-									  int threads, DatasetBadFn on_bad, TrainError *err);
+									  int64_t memory, int threads, DatasetBadFn on_bad,
+									  TrainError *err);
 
 #endif

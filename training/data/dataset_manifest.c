@@ -154,8 +154,8 @@ sort_classes(Manifest *m, TrainError *err)
 }
 
 Dataset *
-dataset_open_manifest(const char *place, const ImagePreprocess *pre, int threads,
-					  DatasetBadFn on_bad, TrainError *err)
+dataset_open_manifest(const char *place, const ImagePreprocess *pre, int64_t memory,
+					  int threads, DatasetBadFn on_bad, TrainError *err)
 {
 	Manifest m = {.path = place};
 	const char *slash = strrchr(place, '/');
@@ -172,8 +172,8 @@ dataset_open_manifest(const char *place, const ImagePreprocess *pre, int threads
 				   "needed to learn a difference",
 				   place, m.classes.name[0]);
 	else if (sort_classes(&m, err))
-		ds = dataset_decode(place, &m.list, m.classes.name, m.classes.n, pre, threads,
-							on_bad, err);
+		ds = dataset_decode(place, &m.list, m.classes.name, m.classes.n, pre, memory,
+							threads, on_bad, err);
 
 done:
 	picture_list_free(&m.list);
