@@ -128,8 +128,8 @@ eval_model(Request *r, TrainError *err)
 						  .height = model->info.height,
 						  .resize = model->info.resize,
 						  .filter = model->info.area_filter ? IMAGE_AREA : IMAGE_BICUBIC};
-	ok = sets_open(&sets, r->data, r->protocol, r->holdout, r->seed, &pre, r->threads,
-				   err);
+	ok = sets_open(&sets, r->data, r->protocol, r->holdout, r->seed, &pre, sets_memory(0),
+				   r->threads, err);
 	if (ok && !sets.query)
 		ok = train_fail(err, "protocol \"%s\" has no queries to judge with", r->protocol);
 	ok =

@@ -254,7 +254,8 @@ cmd_train(int argc, char **argv)
 	signal(SIGINT, ask_to_stop);
 	signal(SIGTERM, ask_to_stop);
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,
-				   r.options.seed, &pre, nn_pool_threads(pool), &err))
+				   r.options.seed, &pre, sets_memory(r.options.cache),
+				   nn_pool_threads(pool), &err))
 		status = command_failed("train", &err);
 	else
 	{

@@ -9,6 +9,7 @@
 #include "training/arch/arch.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PATCH 12	  /* 2 x 2 positions of 3 colours */
@@ -16,20 +17,31 @@
 #define PATCHES_EACH 64
 #define EPSILON 5e-4 /* keeps the weakest axes from amplifying noise */
 
+/* Statistics do without a picture that cannot be read: its turn to be reported is
+ * when it is trained on. */
+static const uint8_t *
+picture_of(const Dataset *ds, int i, uint8_t *room)
+{
+	TrainError ignored;
+
+	return ds->disk && !room ? NULL : dataset_pixels(ds, i, room, &ignored);
+}
+
 void
 arch_colour_moments(const Dataset *ds, float mean[3], float std[3])
 {
 	size_t pixels = (size_t) ds->width * ds->height;
 	int stride = ds->n > 10000 ? ds->n / 10000 : 1;
+	uint8_t *room = ds->disk ? malloc(dataset_picture_size(ds)) : NULL;
 	double sum[3] = {0};
 	double square[3] = {0};
 	double count = 0;
 
 	for (int i = 0; i < ds->n; i += stride)
 	{
-		const uint8_t *p = ds->rgb + i * pixels * 3;
+		const uint8_t *p = picture_of(ds, i, room);
 
-		for (size_t k = 0; k < pixels; k++)
+		for (size_t k = 0; p && k < pixels; k++)
 			for (int c = 0; c < 3; c++)
 			{
 				double v = p[k * 3 + c] / 255.0;
@@ -37,8 +49,10 @@ arch_colour_moments(const Dataset *ds, float mean[3], float std[3])
 				sum[c] += v;
 				square[c] += v * v;
 			}
-		count += (double) pixels;
+		count += p ? (double) pixels : 0;
 	}
+	free(room);
+	count = fmax(count, 1);
 	for (int c = 0; c < 3; c++)
 	{
 		double m = sum[c] / count;
@@ -112,16 +126,17 @@ arch_whitening(const Dataset *ds, const float mean[3], const float std[3], uint6
 	double values[PATCH];
 	double vectors[PATCH * PATCH];
 	int pictures = ds->n < PICTURES ? ds->n : PICTURES;
-	double count = (double) pictures * PATCHES_EACH;
+	double count = 0;
+	uint8_t *room = ds->disk ? malloc(dataset_picture_size(ds)) : NULL;
 	Rng rng;
 
 	rng_seed(&rng, seed, 7);
 	for (int i = 0; i < pictures; i++)
 	{
-		const uint8_t *p =
-			ds->rgb + (size_t) rng_below(&rng, ds->n) * ds->width * ds->height * 3;
+		const uint8_t *p = picture_of(ds, (int) rng_below(&rng, ds->n), room);
 
-		for (int k = 0; k < PATCHES_EACH; k++)
+		count += p ? PATCHES_EACH : 0;
+		for (int k = 0; p && k < PATCHES_EACH; k++)
 		{
 			int x = rng_below(&rng, ds->width - 1);
 			int y = rng_below(&rng, ds->height - 1);
@@ -143,6 +158,8 @@ arch_whitening(const Dataset *ds, const float mean[3], const float std[3], uint6
 			}
 		}
 	}
+	free(room);
+	count = fmax(count, 1);
 	for (int a = 0; a < PATCH; a++)
 		for (int b = 0; b < PATCH; b++)
 			cov[a * PATCH + b] =

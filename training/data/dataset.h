@@ -39,6 +39,16 @@ extern size_t dataset_picture_size(const Dataset *ds);
 extern const uint8_t *dataset_pixels(const Dataset *ds, int i, uint8_t *room,
 									 TrainError *err);
 
+/*
+ * Pictures first .. first+n-1 in a row, cut to width x height about their centres: where
+ * they lie, or in room (n * height * width * 3 bytes), which is needed if
+ * dataset_needs_room says so.  NULL as dataset_pixels.
+ */
+extern const uint8_t *dataset_gather(const Dataset *ds, int first, int n, int width,
+									 int height, int threads, uint8_t *room,
+									 TrainError *err);
+extern bool dataset_needs_room(const Dataset *ds, int width, int height);
+
 /* A sum of all labels and pixels in order, the same wherever the pixels lie. */
 extern uint64_t dataset_checksum(const Dataset *ds);
 

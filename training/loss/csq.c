@@ -96,4 +96,5 @@ const Loss loss_csq = {
 	.name = "csq",
 	.about = "CSQ (CVPR 2020): binary cross entropy of each bit with its class centre's",
 	.defaults = {.lambda = 0.05},
+	.mixable = true,
 	.eval = csq};

@@ -34,3 +34,21 @@ loss_labelled(const LossInput *in)
 		labelled += loss_label_count(in, i) > 0;
 	return labelled;
 }
+
+double
+loss_eval_mixed(const Loss *loss, const LossInput *in, const uint64_t *partner,
+				double share, const LossOptions *opt, const double *u, double *grad,
+				double *room)
+{
+	double own = loss->eval(in, opt, u, grad);
+	LossInput other = *in;
+	double mixed;
+
+	if (!partner)
+		return own;
+	other.labels = partner;
+	mixed = loss->eval(&other, opt, u, room);
+	for (size_t i = 0; i < (size_t) in->n * in->bits; i++)
+		grad[i] = share * grad[i] + (1 - share) * room[i];
+	return share * own + (1 - share) * mixed;
+}

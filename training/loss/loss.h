@@ -33,10 +33,22 @@ typedef struct Loss
 	const char *name;  /* "orthohash", "csq" */
 	const char *about; /* one line: paper and what it does */
 	LossOptions defaults;
+	/* An image's part depends on its own labels alone, so mixed images make sense. */
+	bool mixable;
 	/* Returns the loss; grad (n x bits) is written, not added to. */
 	double (*eval)(const LossInput *in, const LossOptions *opt, const double *u,
 				   double *grad);
 } Loss;
+
+/*
+ * The loss of mixed images (mixup, cutmix): share of it for the images' own labels, the
+ * rest for those of partner; NULL: not mixed.  The loss is then linear in the labels,
+ * as cross entropy is in soft ones.  room: n x bits.
+ */
+extern double loss_eval_mixed(const Loss *loss, const LossInput *in,
+							  const uint64_t *partner, double share,
+							  const LossOptions *opt, const double *u, double *grad,
+							  double *room);
 
 extern const Loss *loss_find(const char *name); /* NULL: unknown */
 extern const Loss *loss_at(int i);				/* NULL past the end */

@@ -124,4 +124,5 @@ const Loss loss_orthohash = {
 	.name = "orthohash",
 	.about = "OrthoHash (NeurIPS 2021): cosine softmax with margin against fixed centres",
 	.defaults = {.scale = 8, .margin = 0.2, .smoothing = 0.05},
+	.mixable = true,
 	.eval = orthohash};

@@ -35,72 +35,107 @@ pictures_fit(const NnGraph *graph, const Dataset *ds, TrainError *err)
 {
 	const NnShape *in = &graph->node[0].shape;
 
-	return (in->dim[0] == ds->height && in->dim[1] == ds->width) ||
+	/* Larger ones, kept for crops in training, are cut to their centre. */
+	return (in->dim[0] <= ds->height && in->dim[1] <= ds->width) ||
 		   train_fail(err, "the pictures are %dx%d, the network wants %dx%d", ds->width,
 					  ds->height, in->dim[1], in->dim[0]);
+}
+
+/* Pictures for a network, with the room that takes them if they do not lie ready. */
+typedef struct Source
+{
+	const Dataset *ds;
+	int width, height, threads;
+	uint8_t *room;
+} Source;
+
+static bool
+open_source(Source *s, const NnGraph *graph, const Dataset *ds, int batch, int threads,
+			TrainError *err)
+{
+	const NnShape *in = &graph->node[0].shape;
+
+	*s = (Source){ds, in->dim[1], in->dim[0], threads, NULL};
+	if (!pictures_fit(graph, ds, err))
+		return false;
+	if (dataset_needs_room(ds, s->width, s->height))
+	{
+		s->room = malloc((size_t) batch * s->width * s->height * 3);
+		if (!s->room)
+			return train_fail(err, "out of memory for %d pictures", batch);
+	}
+	return true;
+}
+
+static const uint8_t *
+pictures(const Source *s, int first, int n, TrainError *err)
+{
+	return dataset_gather(s->ds, first, n, s->width, s->height, s->threads, s->room, err);
 }
 
 float *
 codes_logits(NnGraph *graph, const Dataset *ds, NnPool *pool, TrainError *err)
 {
 	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
-	size_t picture = (size_t) ds->width * ds->height * 3;
 	int batch = batch_of(graph);
-	Tape *tape;
-	float *logits;
+	Source from;
+	Tape *tape = NULL;
+	float *logits = NULL;
+	bool ok = open_source(&from, graph, ds, batch, nn_pool_threads(pool), err);
 
-	if (!pictures_fit(graph, ds, err))
-		return NULL;
-	tape = tape_new(graph, batch, pool, false, err);
-	if (!tape)
-		return NULL;
-	logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float));
-	if (!logits)
+	if (ok)
+		tape = tape_new(graph, batch, pool, false, err);
+	if (tape && !(logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float))))
 		train_fail(err, "out of memory for the codes of %d pictures", ds->n);
-	for (int i = 0; logits && i < ds->n; i += batch)
+	ok = logits != NULL;
+	for (int i = 0; ok && i < ds->n; i += batch)
 	{
 		int n = ds->n - i < batch ? ds->n - i : batch;
+		const uint8_t *images = pictures(&from, i, n, err);
 
-		memcpy(logits + i * bits, tape_forward(tape, ds->rgb + i * picture, n, false, 0),
-			   n * bits * sizeof(float));
+		ok = images != NULL;
+		if (ok)
+			memcpy(logits + i * bits, tape_forward(tape, images, n, false, 0),
+				   n * bits * sizeof(float));
 	}
 	tape_free(tape);
-	return logits;
+	free(from.room);
+	if (ok)
+		return logits;
+	free(logits);
+	return NULL;
 }
 
 float *
 codes_device_logits(const NnGraph *graph, const Dataset *ds, int threads, TrainError *err)
 {
 	size_t bits = nn_shape_size(&nn_graph_output(graph)->shape);
-	size_t picture = (size_t) ds->width * ds->height * 3;
 	int batch = batch_of(graph);
-	float *logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float));
+	Source from;
+	float *logits = NULL;
 	NnError trouble = {""};
-	NnNet *net;
-	bool ok;
+	NnNet *net = NULL;
+	bool ok = open_source(&from, graph, ds, batch, threads, err);
 
-	if (!logits || !pictures_fit(graph, ds, err))
-	{
-		if (!logits)
-			train_fail(err, "out of memory for the codes of %d pictures", ds->n);
-		free(logits);
-		return NULL;
-	}
-	net = nn_cpu_device.load(graph, batch, threads, &trouble);
-	ok = net != NULL;
+	if (ok && !(logits = malloc((ds->n ? ds->n : 1) * bits * sizeof(float))))
+		ok = train_fail(err, "out of memory for the codes of %d pictures", ds->n);
+	if (ok && !(net = nn_cpu_device.load(graph, batch, threads, &trouble)))
+		ok = train_fail(err, "%.500s", trouble.text);
 	for (int i = 0; ok && i < ds->n; i += batch)
-		ok = nn_cpu_device.run(net, ds->rgb + i * picture,
-							   ds->n - i < batch ? ds->n - i : batch, logits + i * bits,
-							   &trouble);
+	{
+		int n = ds->n - i < batch ? ds->n - i : batch;
+		const uint8_t *images = pictures(&from, i, n, err);
+
+		ok = images && (nn_cpu_device.run(net, images, n, logits + i * bits, &trouble) ||
+						train_fail(err, "%.500s", trouble.text));
+	}
 	if (net)
 		nn_cpu_device.unload(net);
-	if (!ok)
-	{
-		train_fail(err, "%.500s", trouble.text);
-		free(logits);
-		return NULL;
-	}
-	return logits;
+	free(from.room);
+	if (ok)
+		return logits;
+	free(logits);
+	return NULL;
 }
 
 uint8_t *

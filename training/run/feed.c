@@ -92,8 +92,8 @@ plan(Feed *f, Slot *s, int64_t step)
 	s->mix = mix_draw(&f->augment.options, f->augment.seed, step, f->augment.width,
 					  f->augment.height);
 	for (int i = 0; i < f->n; i++)
-		memcpy(s->partner + (size_t) i * words, s->labels + (size_t) (f->n - 1 - i) * words,
-			   words * sizeof(uint64_t));
+		memcpy(s->partner + (size_t) i * words,
+			   s->labels + (size_t) (f->n - 1 - i) * words, words * sizeof(uint64_t));
 	s->epoch = (int) epoch;
 	s->taken = s->done = 0;
 	s->failed = false;
@@ -126,9 +126,9 @@ prepare(Feed *f, Slot *s, int begin, int end, int thread, TrainError *err)
 
 		/* only read */
 		from.rgb = (uint8_t *) pixels;
-		if (!pixels || !augment_picture(&f->augment, &from, picture, s->epoch,
-										i / f->distinct, &f->room[thread],
-										s->images + i * image_size(f), err))
+		if (!pixels ||
+			!augment_picture(&f->augment, &from, picture, s->epoch, i / f->distinct,
+							 &f->room[thread], s->images + i * image_size(f), err))
 			return false;
 	}
 	return true;
@@ -326,6 +326,12 @@ double
 feed_waited(const Feed *f)
 {
 	return f->waited;
+}
+
+int
+feed_batch(const Feed *f)
+{
+	return f->n;
 }
 
 int64_t

@@ -33,6 +33,7 @@ extern Feed *feed_new(const Dataset *ds, const Augment *augment, int batch, int 
 					  NnPool *pool, TrainError *err);
 extern void feed_free(Feed *feed);
 
+extern int feed_batch(const Feed *feed); /* pictures of a step */
 extern int64_t feed_steps_per_epoch(const Feed *feed);
 
 /*

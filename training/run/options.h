@@ -7,7 +7,7 @@
 
 #include "training/loss/loss.h"
 #include "training/optim/optim.h"
-#include "training/run/augment.h"
+#include "training/augment/augment.h"
 
 typedef struct TrainOptions
 {
@@ -30,6 +30,8 @@ typedef struct TrainOptions
 	AverageKind average;
 	double norm_momentum; /* weight of a new batch in running statistics */
 	AugmentOptions augment;
+	int cache;	 /* MB of pictures held in memory; 0: a third of the machine's */
+	int workers; /* threads that prepare pictures ahead; 0: the network's own, in turn */
 	double holdout; /* share of pictures kept for judging by protocol "split" */
 	uint64_t seed;
 } TrainOptions;

@@ -87,7 +87,14 @@ measure(const TrainOptions *options, const Dataset *ds, NnPool *pool, TrainError
 	start = progress_now();
 	do
 	{
-		seconds += trainer_calibrate(t, 1);
+		double each = trainer_calibrate(t, 1, err);
+
+		if (each <= 0)
+		{
+			trainer_free(t);
+			return 0;
+		}
+		seconds += each;
 		steps++;
 	} while (progress_now() - start < CALIBRATION_SECONDS);
 	rate = t->batch * steps / seconds;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static bool
 is_cifar10(const char *data)
@@ -50,8 +51,8 @@ sets_free(Sets *s)
 }
 
 static Dataset *
-open_part(const char *data, const char *part, const ImagePreprocess *pre, int threads,
-		  TrainError *err)
+open_part(const char *data, const char *part, const ImagePreprocess *pre, int64_t memory,
+		  int threads, TrainError *err)
 {
 	char what[1200];
 	const char *end = strrchr(data, ':');
@@ -64,7 +65,7 @@ open_part(const char *data, const char *part, const ImagePreprocess *pre, int th
 		return NULL;
 	}
 	snprintf(what, sizeof(what), "%s%s", data, part);
-	return dataset_open(what, pre, threads, command_bad_picture, err);
+	return dataset_open_within(what, pre, memory, threads, command_bad_picture, err);
 }
 
 /* Draw the sets from the pool of all pictures. */
@@ -87,9 +88,17 @@ cut_pool(Sets *s, const char *protocol, Dataset *pool, uint64_t seed, TrainError
 	return ok;
 }
 
+int64_t
+sets_memory(int megabytes)
+{
+	if (megabytes > 0)
+		return (int64_t) megabytes * 1000000;
+	return (int64_t) sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 3;
+}
+
 bool
 sets_open(Sets *s, const char *data, const char *protocol, double holdout, uint64_t seed,
-		  const ImagePreprocess *pre, int threads, TrainError *err)
+		  const ImagePreprocess *pre, int64_t memory, int threads, TrainError *err)
 {
 	Dataset *all;
 	bool ok;
@@ -97,15 +106,15 @@ sets_open(Sets *s, const char *data, const char *protocol, double holdout, uint6
 	*s = (Sets){0};
 	if (strcasecmp(protocol, "Pfull-R") == 0 && is_cifar10(data))
 	{
-		s->train = open_part(data, ":train", pre, threads, err);
-		s->query = s->train ? open_part(data, ":test", pre, threads, err) : NULL;
+		s->train = open_part(data, ":train", pre, memory, threads, err);
+		s->query = s->train ? open_part(data, ":test", pre, memory, threads, err) : NULL;
 		s->database = s->train;
 		s->database_is_train = true;
 		ok = s->query != NULL;
 	}
 	else
 	{
-		all = dataset_open(data, pre, threads, command_bad_picture, err);
+		all = dataset_open_within(data, pre, memory, threads, command_bad_picture, err);
 		if (!all)
 			return false;
 		if (strcasecmp(protocol, "none") == 0)

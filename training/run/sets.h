@@ -24,9 +24,14 @@ extern const char *sets_default_protocol(const char *data);
 /* CIFAR-10 is 32x32; other pictures are brought to 48 unless told otherwise. */
 extern int sets_default_size(const char *data);
 
+/* memory: see dataset_open_within. */
 extern bool sets_open(Sets *sets, const char *data, const char *protocol, double holdout,
-					  uint64_t seed, const ImagePreprocess *pre, int threads,
-					  TrainError *err);
+					  uint64_t seed, const ImagePreprocess *pre, int64_t memory,
+					  int threads, TrainError *err);
+
+/* Bytes that pictures may take: so many MB, or with 0 a third of the machine's, as
+ * cutting a set in two holds it twice for a moment. */
+extern int64_t sets_memory(int megabytes);
 extern void sets_free(Sets *sets);
 
 /* "none, split, P54, ..." for help texts. */

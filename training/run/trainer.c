@@ -8,15 +8,11 @@
 #include "training/run/trainer.h"
 
 #include "training/arch/arch.h"
-#include "training/run/crc64.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* Streams of the seed; arch uses 1 to 7. */
-#define STREAM_ORDER 1000
 
 static bool
 take_buffers(Trainer *t)
@@ -24,15 +20,34 @@ take_buffers(Trainer *t)
 	size_t n = t->batch;
 	size_t bits = t->options.bits;
 
-	t->order = malloc(t->ds->n * sizeof(*t->order));
-	t->images = malloc(n * t->ds->width * t->ds->height * 3);
-	t->labels = malloc(n * t->ds->label_words * sizeof(*t->labels));
 	t->u = malloc(n * bits * sizeof(double));
 	t->grad = malloc(n * bits * sizeof(double));
+	t->grad_partner = malloc(n * bits * sizeof(double));
 	t->grad_out = malloc(n * bits * sizeof(float));
 	t->centres = malloc(bits * t->ds->nclasses * sizeof(double));
-	return t->order && t->images && t->labels && t->u && t->grad && t->grad_out &&
-		   t->centres;
+	return t->u && t->grad && t->grad_partner && t->grad_out && t->centres;
+}
+
+static bool
+open_feed(Trainer *t, TrainError *err)
+{
+	const TrainOptions *o = &t->options;
+	Augment augment = {.options = o->augment,
+					   .seed = o->seed,
+					   .width = t->ds->width,
+					   .height = t->ds->height};
+	float mean[3];
+	float std[3];
+
+	arch_colour_moments(t->ds, mean, std);
+	for (int c = 0; c < 3; c++)
+		augment.grey[c] = (uint8_t) lrintf(mean[c] * 255);
+	t->feed = feed_new(t->ds, &augment, o->batch, o->workers, t->pool, err);
+	if (!t->feed)
+		return false;
+	t->batch = feed_batch(t->feed);
+	t->steps_per_epoch = feed_steps_per_epoch(t->feed);
+	return true;
 }
 
 static bool
@@ -43,8 +58,6 @@ set_up(Trainer *t, TrainError *err)
 						   t->ds->width,
 						   o->bits,
 						   {o->channels[0], o->channels[1], o->channels[2]}};
-	float mean[3];
-	float std[3];
 
 	if (!train_options_check(o, err))
 		return false;
@@ -53,21 +66,15 @@ set_up(Trainer *t, TrainError *err)
 						  "training needs at least two pictures and two classes, but "
 						  "%s has %d pictures of %d classes",
 						  o->data, t->ds->n, t->ds->nclasses);
-	t->batch = o->batch < t->ds->n ? o->batch : t->ds->n;
-	t->steps_per_epoch = t->ds->n / t->batch;
-	t->total_steps = t->steps_per_epoch * o->epochs;
 	t->loss = loss_find(o->loss);
-	t->order_epoch = -1;
+	if (!open_feed(t, err))
+		return false;
+	t->total_steps = t->steps_per_epoch * o->epochs;
 	if (!take_buffers(t))
 		return train_fail(err, "out of memory for a batch of %d pictures", t->batch);
 	if (!loss_centres(t->ds->nclasses, o->bits, o->seed, t->centres, err))
 		return false;
-	t->data_sum = crc64(0, t->ds->labels, (size_t) t->ds->n * t->ds->label_words * 8);
-	t->data_sum = crc64(t->data_sum, t->ds->rgb,
-						(size_t) t->ds->n * t->ds->width * t->ds->height * 3);
-	arch_colour_moments(t->ds, mean, std);
-	for (int c = 0; c < 3; c++)
-		t->grey[c] = (uint8_t) lrintf(mean[c] * 255);
+	t->data_sum = dataset_checksum(t->ds);
 	t->graph = speednet_new(&shape, t->ds, o->seed, err);
 	if (!t->graph)
 		return false;
@@ -106,39 +113,13 @@ trainer_free(Trainer *t)
 	optim_free(t->optim);
 	tape_free(t->tape);
 	nn_graph_free(t->graph);
-	free(t->order);
-	free(t->images);
-	free(t->labels);
+	feed_free(t->feed);
 	free(t->u);
 	free(t->grad);
+	free(t->grad_partner);
 	free(t->grad_out);
 	free(t->centres);
 	free(t);
-}
-
-static void
-next_batch(Trainer *t)
-{
-	int epoch = (int) (t->step / t->steps_per_epoch);
-	size_t at = (size_t) (t->step % t->steps_per_epoch) * t->batch;
-	int words = t->ds->label_words;
-
-	if (epoch != t->order_epoch)
-	{
-		Rng rng;
-
-		for (int i = 0; i < t->ds->n; i++)
-			t->order[i] = i;
-		rng_seed(&rng, t->options.seed, STREAM_ORDER + (uint64_t) epoch);
-		rng_shuffle(&rng, t->order, t->ds->n);
-		t->order_epoch = epoch;
-	}
-	for (int i = 0; i < t->batch; i++)
-		memcpy(t->labels + (size_t) i * words,
-			   t->ds->labels + (size_t) t->order[at + i] * words,
-			   words * sizeof(uint64_t));
-	augment_batch(t->ds, t->order + at, t->batch, &t->options.augment, t->options.seed,
-				  epoch, t->grey, t->pool, t->images);
 }
 
 /* Loss of a forward pass, its gradient into grad_out. */
@@ -150,7 +131,7 @@ judge(Trainer *t, const float *u)
 		.n = t->batch,
 		.bits = t->options.bits,
 		.nclasses = t->ds->nclasses,
-		.labels = t->labels,
+		.labels = t->batch_now->labels,
 		.label_words = t->ds->label_words,
 		.centres = t->centres,
 	};
@@ -158,7 +139,8 @@ judge(Trainer *t, const float *u)
 
 	for (size_t i = 0; i < n; i++)
 		t->u[i] = u[i];
-	loss = t->loss->eval(&in, &t->options.loss_options, t->u, t->grad);
+	loss = loss_eval_mixed(t->loss, &in, t->batch_now->partner, t->batch_now->share,
+						   &t->options.loss_options, t->u, t->grad, t->grad_partner);
 	for (size_t i = 0; i < n; i++)
 		t->grad_out[i] = (float) t->grad[i];
 	return loss;
@@ -178,9 +160,11 @@ trainer_step(Trainer *t, TrainError *err)
 		o->rate * t->batch / 512.0 * schedule_rate(&o->schedule, t->step, t->total_steps);
 	const char *bad;
 
-	next_batch(t);
-	t->last_loss = judge(
-		t, tape_forward(t->tape, t->images, t->batch, true, (float) o->norm_momentum));
+	t->batch_now = feed_take(t->feed, t->step, err);
+	if (!t->batch_now)
+		return false;
+	t->last_loss = judge(t, tape_forward(t->tape, t->batch_now->images, t->batch, true,
+										 (float) o->norm_momentum));
 	tape_backward(t->tape, t->grad_out);
 	bad = tape_not_finite(t->tape);
 	if (bad || !isfinite(t->last_loss))
@@ -195,7 +179,7 @@ trainer_step(Trainer *t, TrainError *err)
 }
 
 double
-trainer_calibrate(Trainer *t, int steps)
+trainer_calibrate(Trainer *t, int steps, TrainError *err)
 {
 	struct timespec a, b;
 
@@ -204,8 +188,10 @@ trainer_calibrate(Trainer *t, int steps)
 		/* The first pass touches fresh memory and does not count. */
 		if (i == 1)
 			clock_gettime(CLOCK_MONOTONIC, &a);
-		next_batch(t);
-		judge(t, tape_forward(t->tape, t->images, t->batch, true, 0));
+		t->batch_now = feed_take(t->feed, i, err);
+		if (!t->batch_now)
+			return 0;
+		judge(t, tape_forward(t->tape, t->batch_now->images, t->batch, true, 0));
 		tape_backward(t->tape, t->grad_out);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &b);

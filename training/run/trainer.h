@@ -5,6 +5,7 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
+#include "training/run/feed.h"
 #include "training/run/options.h"
 #include "training/tape/tape.h"
 
@@ -22,16 +23,13 @@ typedef struct Trainer
 	int batch;		 /* pictures of a step */
 	int64_t step;	 /* steps done */
 	int64_t steps_per_epoch, total_steps;
+	Feed *feed;
+	const FeedBatch *batch_now; /* of the step being taken */
 	double last_loss;
-	uint64_t data_sum; /* CRC-64 of the labels and pictures */
+	uint64_t data_sum; /* dataset_checksum */
 	/* buffers of a step */
-	uint32_t *order; /* this epoch's permutation */
-	int order_epoch; /* -1: none yet */
-	uint8_t *images;
-	uint64_t *labels;
-	double *u, *grad;
+	double *u, *grad, *grad_partner;
 	float *grad_out;
-	uint8_t grey[3];
 } Trainer;
 
 /*
@@ -48,7 +46,7 @@ extern void trainer_free(Trainer *t);
  */
 extern bool trainer_step(Trainer *t, TrainError *err);
 
-/* Seconds that one step takes, measured without learning anything. */
-extern double trainer_calibrate(Trainer *t, int steps);
+/* Seconds that one step takes, measured without learning anything; 0: an error. */
+extern double trainer_calibrate(Trainer *t, int steps, TrainError *err);
 
 #endif
