@@ -88,12 +88,33 @@ save_sometimes(Trainer *t, const Request *r, const char *checkpoint, double *sav
 	*saved = progress_now();
 }
 
+/* A moment, to see later what share of the time the network waited for pictures. */
+typedef struct Waiting
+{
+	double began, waited; /* seconds */
+} Waiting;
+
+static Waiting
+waiting_from_here(const Trainer *t)
+{
+	return (Waiting){progress_now(), feed_waited(t->feed)};
+}
+
+static double
+percent_waited(const Trainer *t, const Waiting *from)
+{
+	return 100 * (feed_waited(t->feed) - from->waited) /
+		   (progress_now() - from->began + 1e-9);
+}
+
 /* Steps until done, stopped or failed. */
 static bool
 run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint,
 		  bool *stopped, TrainError *err)
 {
 	Progress progress;
+	Waiting whole = waiting_from_here(t);
+	Waiting epoch = whole;
 	double saved = progress_now();
 	double mean = 0;
 	double budget = plan_training_seconds(t->options.minutes) *
@@ -106,13 +127,23 @@ run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint
 	{
 		char text[128];
 
+		if (t->step % t->steps_per_epoch == 0)
+			epoch = waiting_from_here(t);
 		ok = trainer_step(t, err);
 		if (!ok)
+		{
+			TrainError ignored;
+
+			/* What has been learned does not depend on the picture that is missing. */
+			if (!t->batch_now && t->step > 0 && checkpoint_write(checkpoint, t, &ignored))
+				fprintf(stderr, "\na checkpoint is left in %s, for --resume\n",
+						checkpoint);
 			break;
+		}
 		mean = mean == 0 ? t->last_loss : 0.95 * mean + 0.05 * t->last_loss;
-		snprintf(text, sizeof(text), "epoch %lld of %d  loss %.4f",
+		snprintf(text, sizeof(text), "epoch %lld of %d  loss %.4f  waiting %.1f%%",
 				 (long long) ((t->step - 1) / t->steps_per_epoch + 1), t->options.epochs,
-				 mean);
+				 mean, percent_waited(t, &epoch));
 		progress_show(&progress, t->step, t->batch, "pictures", text,
 					  t->step == t->total_steps);
 		ok = validate(t, sets, r, &progress, err);
@@ -125,6 +156,8 @@ run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint
 			save_sometimes(t, r, checkpoint, &saved);
 	}
 	progress_end(&progress);
+	fprintf(stderr, "%.1f%% of the time was spent waiting for pictures\n",
+			percent_waited(t, &whole));
 	return ok;
 }
 

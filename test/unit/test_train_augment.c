@@ -1,0 +1,694 @@
+/*
+ * test_train_augment.c
+ *	  Augmentations: exact expectations on small pictures, references in double,
+ *	  spreads of what is drawn.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "training/augment/augment.h"
+
+#define SIDE 24
+#define PIXELS (SIDE * SIDE)
+
+static const uint8_t grey[3] = {100, 110, 120};
+
+static void
+noise(uint8_t *rgb, size_t n, uint64_t seed)
+{
+	Rng rng;
+
+	rng_seed(&rng, seed, 1);
+	for (size_t i = 0; i < n; i++)
+		rgb[i] = (uint8_t) rng_next(&rng);
+}
+
+static AugmentRoom
+new_room(int width, int height)
+{
+	AugmentRoom room;
+	TrainError err;
+
+	assert_true(augment_room_init(&room, width, height, &err));
+	return room;
+}
+
+static uint8_t
+rounded(double v)
+{
+	return (uint8_t) (v < 0 ? 0 : v > 255 ? 255 : floor(v + 0.5));
+}
+
+/* ------------------------------------------------------------- nothing is nothing */
+
+/* Every operation at zero strength leaves the picture as it was. */
+static void
+test_identities(void **state)
+{
+	uint8_t from[PIXELS * 3];
+	uint8_t out[PIXELS * 3];
+	const double still[6] = {1, 0, 0, 0, 1, 0};
+	AugmentRoom room = new_room(SIDE, SIDE);
+	Image img = {SIDE, SIDE, from};
+	Augment a = {.seed = 1, .width = SIDE, .height = SIDE};
+	TrainError err;
+
+	(void) state;
+	noise(from, sizeof(from), 5);
+	for (uint32_t picture = 0; picture < 20; picture++)
+	{
+		assert_true(augment_picture(&a, &img, picture, 3, 0, &room, out, &err));
+		assert_memory_equal(out, from, sizeof(from));
+	}
+	augment_brightness(out, PIXELS, 1);
+	augment_contrast(out, PIXELS, 1);
+	augment_saturation(out, PIXELS, 1);
+	augment_hue(out, PIXELS, 0);
+	augment_posterise(out, PIXELS, 8);
+	augment_solarise(out, PIXELS, 256);
+	augment_sharpness(out, SIDE, SIDE, 1, &room);
+	augment_blur(out, SIDE, SIDE, 0.01, &room);
+	augment_affine(out, SIDE, SIDE, still, grey, &room);
+	augment_cutout(out, SIDE, SIDE, 0, 5, 5, grey);
+	assert_memory_equal(out, from, sizeof(from));
+	for (int op = 0; op < augment_nops(); op++)
+	{
+		if (strcmp(augment_op_name(op), "equalise") == 0 ||
+			strcmp(augment_op_name(op), "autocontrast") == 0)
+			continue; /* these have no strength */
+		augment_op(op, 0, 1, out, SIDE, SIDE, grey, &room);
+		augment_op(op, 0, -1, out, SIDE, SIDE, grey, &room);
+		assert_memory_equal(out, from, sizeof(from));
+	}
+	a.options.crop = 1;
+	a.options.crop_ratio = 1;
+	assert_true(augment_picture(&a, &img, 7, 3, 0, &room, out, &err));
+	assert_memory_equal(out, from, sizeof(from));
+	augment_room_free(&room);
+}
+
+/* --------------------------------------------------------------------- geometry */
+
+static void
+test_shifts(void **state)
+{
+	/* one row: 10 20 30 40 */
+	uint8_t from[12] = {10, 0, 0, 20, 0, 0, 30, 0, 0, 40, 0, 0};
+	Image img = {4, 1, from};
+	uint8_t out[12];
+	static const uint8_t right[4] = {20, 30, 40, 30};
+	static const uint8_t left[4] = {30, 20, 10, 20};
+	static const uint8_t turned[4] = {30, 40, 30, 20};
+
+	(void) state;
+	augment_shifted(&img, 1, 0, false, 4, 1, out);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(out[i * 3], right[i]);
+	augment_shifted(&img, -2, 0, false, 4, 1, out);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(out[i * 3], left[i]);
+	augment_shifted(&img, 1, 0, true, 4, 1, out);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(out[i * 3], turned[i]);
+	/* a part of a larger picture */
+	augment_shifted(&img, 1, 0, false, 2, 1, out);
+	assert_int_equal(out[0], 20);
+	assert_int_equal(out[3], 30);
+}
+
+/* Boxes of a random resized crop: inside, of bounded area and aspect, and spread. */
+static void
+test_crop_boxes(void **state)
+{
+	double area = 0;
+	double aspect = 0;
+	double x = 0;
+	const int n = 20000;
+	Rng rng;
+
+	(void) state;
+	rng_seed(&rng, 4, 1);
+	for (int i = 0; i < n; i++)
+	{
+		AugmentBox b = augment_crop_box(&rng, 200, 200, 0.25, 4.0 / 3);
+		double share = b.width * b.height / 40000.0;
+		double ratio = log((double) b.width / b.height);
+
+		assert_true(b.x >= 0 && b.y >= 0 && b.x + b.width <= 200 &&
+					b.y + b.height <= 200);
+		assert_true(share > 0.245 && share <= 1);
+		assert_true(fabs(ratio) < log(4.0 / 3) + 0.02);
+		area += share / n;
+		aspect += ratio / n;
+		if (b.width < 200)
+			x += (double) b.x / (200 - b.width) / n;
+		else
+			x += 0.5 / n;
+	}
+	/* Boxes that stick out are drawn again, so large ones are rarer than small ones. */
+	assert_true(area > 0.54 && area < 0.625);
+	assert_true(fabs(aspect) < 0.01);
+	assert_true(fabs(x - 0.5) < 0.01);
+	/* A long picture has no room for the whole area: the middle of it is taken. */
+	for (int i = 0; i < 100; i++)
+	{
+		AugmentBox b = augment_crop_box(&rng, 1000, 10, 1, 4.0 / 3);
+
+		assert_true(b.height == 10 && b.width == 13 && b.x == 493);
+	}
+	/* A single pixel is what it is. */
+	{
+		AugmentBox b = augment_crop_box(&rng, 1, 1, 0.01, 4.0 / 3);
+
+		assert_true(b.width == 1 && b.height == 1 && b.x == 0 && b.y == 0);
+	}
+}
+
+/* A crop is the box resized as the image library would. */
+static void
+test_crop(void **state)
+{
+	uint8_t from[PIXELS * 3];
+	uint8_t part[8 * 6 * 3];
+	uint8_t want[16 * 16 * 3];
+	uint8_t out[16 * 16 * 3];
+	Image img = {SIDE, SIDE, from};
+	Image cut = {8, 6, part};
+	AugmentBox box = {5, 9, 8, 6};
+	ImagePreprocess pre = {.width = 16, .height = 16, .filter = IMAGE_AREA};
+	AugmentRoom room = new_room(SIDE, SIDE);
+	ImageError why;
+	TrainError err;
+
+	(void) state;
+	noise(from, sizeof(from), 6);
+	for (int y = 0; y < 6; y++)
+		memcpy(part + y * 24, from + ((9 + y) * SIDE + 5) * 3, 24);
+	assert_true(image_prepare(&cut, &pre, want, &why));
+	assert_true(augment_crop(&img, &box, false, 16, 16, &room, out, &err));
+	assert_memory_equal(out, want, sizeof(want));
+	assert_true(augment_crop(&img, &box, true, 16, 16, &room, out, &err));
+	for (int y = 0; y < 16; y++)
+		for (int x = 0; x < 16; x++)
+			assert_memory_equal(out + (y * 16 + x) * 3, want + (y * 16 + 15 - x) * 3, 3);
+	augment_room_free(&room);
+}
+
+static void
+test_affine(void **state)
+{
+	uint8_t from[PIXELS * 3];
+	uint8_t out[PIXELS * 3];
+	const double quarter[6] = {0, 1, 0, -1, 0, 0};
+	const double shift[6] = {1, 0, 3, 0, 1, -2};
+	const double between[6] = {1, 0, 0.25, 0, 1, 0};
+	AugmentRoom room = new_room(SIDE, SIDE);
+
+	(void) state;
+	noise(from, sizeof(from), 7);
+	memcpy(out, from, sizeof(out));
+	augment_affine(out, SIDE, SIDE, quarter, grey, &room);
+	for (int y = 0; y < SIDE; y++)
+		for (int x = 0; x < SIDE; x++)
+			assert_memory_equal(out + (y * SIDE + x) * 3,
+								from + ((SIDE - 1 - x) * SIDE + y) * 3, 3);
+	memcpy(out, from, sizeof(out));
+	augment_affine(out, SIDE, SIDE, shift, grey, &room);
+	for (int y = 0; y < SIDE; y++)
+		for (int x = 0; x < SIDE; x++)
+			assert_memory_equal(
+				out + (y * SIDE + x) * 3,
+				x + 3 < SIDE && y >= 2 ? from + ((y - 2) * SIDE + x + 3) * 3 : grey, 3);
+	memcpy(out, from, sizeof(out));
+	augment_affine(out, SIDE, SIDE, between, grey, &room);
+	for (int x = 0; x < SIDE; x++)
+		for (int c = 0; c < 3; c++)
+		{
+			double next = x + 1 < SIDE ? from[(x + 1) * 3 + c] : grey[c];
+
+			assert_int_equal(out[x * 3 + c],
+							 rounded(0.75 * from[x * 3 + c] + 0.25 * next));
+		}
+	augment_room_free(&room);
+}
+
+static void
+test_cutout(void **state)
+{
+	uint8_t out[PIXELS * 3] = {0};
+	int found = 0;
+
+	(void) state;
+	augment_cutout(out, SIDE, SIDE, 6, 20, -3, grey);
+	for (int y = 0; y < SIDE; y++)
+		for (int x = 0; x < SIDE; x++)
+			if (memcmp(out + (y * SIDE + x) * 3, grey, 3) == 0)
+			{
+				assert_true(x >= 20 && y < 3);
+				found++;
+			}
+	assert_int_equal(found, 4 * 3);
+}
+
+/* ----------------------------------------------------------------------- colours */
+
+static double
+luma(const uint8_t *p)
+{
+	return 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2];
+}
+
+/* Blends against their definitions in double. */
+static void
+test_blends(void **state)
+{
+	static const double factors[] = {0, 0.3, 1.7, 2.5};
+	uint8_t from[PIXELS * 3];
+	uint8_t out[PIXELS * 3];
+
+	(void) state;
+	noise(from, sizeof(from), 8);
+	for (size_t f = 0; f < 4; f++)
+	{
+		double k = factors[f];
+		double mean = 0;
+
+		for (int i = 0; i < PIXELS; i++)
+			mean += luma(from + i * 3) / PIXELS;
+		memcpy(out, from, sizeof(out));
+		augment_brightness(out, PIXELS, k);
+		for (int i = 0; i < PIXELS * 3; i++)
+			assert_int_equal(out[i], rounded(k * from[i]));
+		memcpy(out, from, sizeof(out));
+		augment_contrast(out, PIXELS, k);
+		for (int i = 0; i < PIXELS * 3; i++)
+			assert_true(fabs((double) out[i] -
+							 rounded(floor(mean + 0.5) +
+									 k * (from[i] - floor(mean + 0.5)))) <= fabs(1 - k));
+		memcpy(out, from, sizeof(out));
+		augment_saturation(out, PIXELS, k);
+		for (int i = 0; i < PIXELS * 3; i++)
+		{
+			double l = luma(from + i / 3 * 3);
+
+			/* the grey is a whole number: half of one is left out, twice at most */
+			assert_true(fabs(out[i] - fmin(255, fmax(0, l + k * (from[i] - l)))) <=
+						0.5 + 0.51 * fabs(1 - k));
+		}
+	}
+	memcpy(out, from, sizeof(out));
+	augment_grey(out, PIXELS);
+	for (int i = 0; i < PIXELS; i++)
+	{
+		assert_true(fabs(out[i * 3] - luma(from + i * 3)) <= 0.51);
+		assert_true(out[i * 3] == out[i * 3 + 1] && out[i * 3] == out[i * 3 + 2]);
+	}
+}
+
+/* A third of the circle turns red to green to blue; a whole turn changes nothing. */
+static void
+test_hue(void **state)
+{
+	uint8_t p[6] = {200, 50, 50, 10, 10, 10};
+	uint8_t from[PIXELS * 3];
+	uint8_t out[PIXELS * 3];
+
+	(void) state;
+	augment_hue(p, 2, 1.0 / 3);
+	assert_true(p[0] == 50 && p[1] == 200 && p[2] == 50);
+	augment_hue(p, 2, 1.0 / 3);
+	assert_true(p[0] == 50 && p[1] == 50 && p[2] == 200);
+	augment_hue(p, 2, -0.5);
+	assert_true(p[0] == 200 && p[1] == 200 && p[2] == 50);
+	assert_true(p[3] == 10 && p[4] == 10 && p[5] == 10);
+	noise(from, sizeof(from), 9);
+	memcpy(out, from, sizeof(out));
+	augment_hue(out, PIXELS, 1);
+	for (int i = 0; i < PIXELS * 3; i++)
+		assert_true(abs(out[i] - from[i]) <= 1);
+	/* The lightest and the darkest value of a pixel stay. */
+	augment_hue(out, PIXELS, 0.137);
+	for (int i = 0; i < PIXELS; i++)
+	{
+		int high = 0, low = 255, high2 = 0, low2 = 255;
+
+		for (int c = 0; c < 3; c++)
+		{
+			high = from[i * 3 + c] > high ? from[i * 3 + c] : high;
+			low = from[i * 3 + c] < low ? from[i * 3 + c] : low;
+			high2 = out[i * 3 + c] > high2 ? out[i * 3 + c] : high2;
+			low2 = out[i * 3 + c] < low2 ? out[i * 3 + c] : low2;
+		}
+		assert_int_equal(high, high2);
+		assert_int_equal(low, low2);
+	}
+}
+
+static void
+test_tables(void **state)
+{
+	uint8_t p[12] = {0, 1, 127, 128, 200, 255, 50, 60, 70, 99, 100, 101};
+	static const uint8_t posterised[12] = {0, 0, 64, 128, 192, 192, 0, 0, 64, 64, 64, 64};
+	static const uint8_t solarised[12] = {0,  1,  127, 127, 55,	 0,
+										  50, 60, 70,  99,	100, 101};
+	uint8_t q[12];
+	/* red 50 to 150, green constant, blue already full */
+	uint8_t r[12] = {50, 9, 0, 100, 9, 255, 150, 9, 128, 75, 9, 3};
+	static const uint8_t stretched[12] = {0, 9, 0, 128, 9, 255, 255, 9, 128, 64, 9, 3};
+
+	(void) state;
+	memcpy(q, p, 12);
+	augment_posterise(q, 4, 2);
+	assert_memory_equal(q, posterised, 12);
+	memcpy(q, p, 12);
+	augment_solarise(q, 4, 128);
+	assert_memory_equal(q, solarised, 12);
+	augment_autocontrast(r, 4);
+	assert_memory_equal(r, stretched, 12);
+}
+
+/* Equalised values are spread evenly: Pillow's rule worked for 256 values twice. */
+static void
+test_equalise(void **state)
+{
+	static uint8_t rgb[512 * 3];
+	static uint8_t same[512 * 3];
+
+	(void) state;
+	for (int i = 0; i < 512; i++)
+		memset(rgb + i * 3, i / 2, 3);
+	memcpy(same, rgb, sizeof(rgb));
+	augment_equalise(rgb, 512);
+	/* step (512 - 2) / 255 = 2, table[v] = (1 + 2 v) / 2 = v: even stays even */
+	assert_memory_equal(rgb, same, sizeof(rgb));
+	/* 510 of value 7, one of 200, one of 201: step 511 / 255 = 2; 7 -> (1 + 0) / 2,
+	 * 200 -> (1 + 510) / 2, 201 -> (1 + 511) / 2 capped */
+	for (int i = 0; i < 512; i++)
+		memset(rgb + i * 3, i < 510 ? 7 : 200 + (i - 510), 3);
+	augment_equalise(rgb, 512);
+	assert_int_equal(rgb[0], 0);
+	assert_int_equal(rgb[510 * 3], 255);
+	assert_int_equal(rgb[511 * 3], 255);
+	/* too few pixels to spread */
+	memset(rgb, 9, 30);
+	augment_equalise(rgb, 10);
+	assert_int_equal(rgb[0], 9);
+}
+
+static void
+test_smooth(void **state)
+{
+	uint8_t from[PIXELS * 3];
+	uint8_t out[PIXELS * 3];
+	AugmentRoom room = new_room(SIDE, SIDE);
+
+	(void) state;
+	noise(from, sizeof(from), 10);
+	for (int s = 0; s < 3; s++)
+	{
+		double k = s * 0.9;
+
+		memcpy(out, from, sizeof(out));
+		augment_sharpness(out, SIDE, SIDE, k, &room);
+		for (int y = 1; y < SIDE - 1; y++)
+			for (int x = 1; x < SIDE - 1; x++)
+				for (int c = 0; c < 3; c++)
+				{
+					double sum = 0;
+					double own = from[(y * SIDE + x) * 3 + c];
+
+					for (int j = -1; j <= 1; j++)
+						for (int i = -1; i <= 1; i++)
+							sum += (i || j ? 1 : 5) *
+								   from[((y + j) * SIDE + x + i) * 3 + c] / 13.0;
+					assert_true(fabs(out[(y * SIDE + x) * 3 + c] -
+									 fmin(255, fmax(0, sum + k * (own - sum)))) <=
+								0.5 + 0.51 * fabs(1 - k));
+				}
+		/* the edge has no neighbours and stays */
+		assert_memory_equal(out, from, SIDE * 3);
+	}
+	/* Gaussian blur against sums in double, away from the edges */
+	memcpy(out, from, sizeof(out));
+	augment_blur(out, SIDE, SIDE, 1.1, &room);
+	for (int y = 6; y < SIDE - 6; y++)
+		for (int x = 6; x < SIDE - 6; x++)
+		{
+			double sum = 0;
+			double total = 0;
+
+			for (int j = -4; j <= 4; j++)
+				for (int i = -4; i <= 4; i++)
+				{
+					double w = exp(-(i * i + j * j) / (2 * 1.1 * 1.1));
+
+					total += w;
+					sum += w * from[((y + j) * SIDE + x + i) * 3];
+				}
+			assert_true(fabs(out[(y * SIDE + x) * 3] - sum / total) < 1.1);
+		}
+	/* A plain picture stays plain, edges too. */
+	memset(out, 77, sizeof(out));
+	augment_blur(out, SIDE, SIDE, 2, &room);
+	for (size_t i = 0; i < sizeof(out); i++)
+		assert_int_equal(out[i], 77);
+	augment_room_free(&room);
+}
+
+/* ------------------------------------------------------------------ randaugment */
+
+/* Each operation does something at its strongest, the signed ones both ways. */
+static void
+test_operations(void **state)
+{
+	uint8_t from[PIXELS * 3];
+	uint8_t up[PIXELS * 3];
+	uint8_t down[PIXELS * 3];
+	AugmentRoom room = new_room(SIDE, SIDE);
+
+	(void) state;
+	assert_int_equal(augment_nops(), 14);
+	noise(from, sizeof(from), 11);
+	for (size_t i = 0; i < sizeof(from); i++)
+		from[i] = (uint8_t) (40 + from[i] / 2);
+	for (int op = 0; op < augment_nops(); op++)
+	{
+		const char *name = augment_op_name(op);
+		bool still = strcmp(name, "identity") == 0;
+		bool unsigned_one =
+			still || strcmp(name, "posterise") == 0 || strcmp(name, "solarise") == 0 ||
+			strcmp(name, "autocontrast") == 0 || strcmp(name, "equalise") == 0;
+
+		memcpy(up, from, sizeof(up));
+		memcpy(down, from, sizeof(down));
+		augment_op(op, 30, 1, up, SIDE, SIDE, grey, &room);
+		augment_op(op, 30, -1, down, SIDE, SIDE, grey, &room);
+		if ((memcmp(up, from, sizeof(up)) == 0) != still)
+			fail_msg("%s", name);
+		if ((memcmp(up, down, sizeof(up)) == 0) != unsigned_one)
+			fail_msg("%s", name);
+	}
+	augment_room_free(&room);
+}
+
+/* ----------------------------------------------------------------- whole pictures */
+
+static AugmentOptions
+everything(void)
+{
+	return (AugmentOptions){
+		.flip = true,
+		.crop = 0.3,
+		.random_ops = 2,
+		.random_magnitude = 9,
+		.brightness = 0.4,
+		.contrast = 0.4,
+		.saturation = 0.4,
+		.hue = 0.1,
+		.jitter_chance = 0.8,
+		.grey_chance = 0.2,
+		.blur_chance = 0.5,
+		.cutout = 6,
+		.two_views = true,
+	};
+}
+
+/* The same for the same (seed, epoch, picture, view), and another for any other. */
+static void
+test_pure(void **state)
+{
+	uint8_t from[PIXELS * 3];
+	uint8_t out[5][PIXELS * 3];
+	Augment a = {.options = everything(),
+				 .seed = 3,
+				 .width = SIDE,
+				 .height = SIDE,
+				 .grey = {1, 2, 3}};
+	Image img = {SIDE, SIDE, from};
+	AugmentRoom room = new_room(SIDE, SIDE);
+	TrainError err;
+
+	(void) state;
+	noise(from, sizeof(from), 12);
+	for (uint32_t picture = 0; picture < 30; picture++)
+	{
+		assert_true(augment_picture(&a, &img, picture, 2, 0, &room, out[0], &err));
+		assert_true(augment_picture(&a, &img, picture, 3, 0, &room, out[1], &err));
+		assert_true(augment_picture(&a, &img, picture, 2, 1, &room, out[2], &err));
+		assert_true(augment_picture(&a, &img, picture + 1, 2, 0, &room, out[3], &err));
+		a.seed = 4;
+		assert_true(augment_picture(&a, &img, picture, 2, 0, &room, out[4], &err));
+		a.seed = 3;
+		for (int i = 1; i < 5; i++)
+			assert_memory_not_equal(out[0], out[i], sizeof(out[0]));
+		memset(room.copy, (int) picture, room.size);
+		assert_true(augment_picture(&a, &img, picture, 2, 0, &room, out[4], &err));
+		assert_memory_equal(out[0], out[4], sizeof(out[0]));
+	}
+	augment_room_free(&room);
+}
+
+/* How often chances come true, and that mirroring takes turns. */
+static void
+test_chances(void **state)
+{
+	uint8_t from[3 * 3 * 3];
+	uint8_t out[3 * 3 * 3];
+	Augment a = {.seed = 5, .width = 3, .height = 3};
+	Image img = {3, 3, from};
+	AugmentRoom room = new_room(3, 3);
+	const uint32_t n = 20000;
+	uint32_t greys = 0;
+	uint32_t mirrored = 0;
+	TrainError err;
+
+	(void) state;
+	noise(from, sizeof(from), 13);
+	a.options.grey_chance = 0.2;
+	for (uint32_t i = 0; i < n; i++)
+	{
+		assert_true(augment_picture(&a, &img, i, 0, 0, &room, out, &err));
+		greys += memcmp(out, from, sizeof(out)) != 0;
+	}
+	assert_true(fabs((double) greys / n - 0.2) < 0.012);
+	a.options = (AugmentOptions){.flip = true};
+	for (uint32_t i = 0; i < n; i++)
+	{
+		bool first, second;
+
+		assert_true(augment_picture(&a, &img, i, 0, 0, &room, out, &err));
+		first = memcmp(out, from, sizeof(out)) != 0;
+		assert_true(augment_picture(&a, &img, i, 1, 0, &room, out, &err));
+		second = memcmp(out, from, sizeof(out)) != 0;
+		assert_true(first != second);
+		mirrored += first;
+	}
+	assert_true(fabs((double) mirrored / n - 0.5) < 0.015);
+	augment_room_free(&room);
+}
+
+/* ------------------------------------------------------------------------ mixing */
+
+/* Mean and variance of Beta(a, a) are 1/2 and 1 / (4 (2a + 1)). */
+static void
+test_beta(void **state)
+{
+	static const double alphas[] = {0.01, 0.2, 0.8, 1, 4};
+	const int n = 40000;
+
+	(void) state;
+	for (size_t k = 0; k < 5; k++)
+	{
+		double sum = 0;
+		double square = 0;
+		double want = 1 / (4 * (2 * alphas[k] + 1));
+		Rng rng;
+
+		rng_seed(&rng, 6, k);
+		for (int i = 0; i < n; i++)
+		{
+			double v = mix_beta(&rng, alphas[k]);
+
+			assert_true(v >= 0 && v <= 1);
+			sum += v / n;
+			square += (v - 0.5) * (v - 0.5) / n;
+		}
+		assert_true(fabs(sum - 0.5) < 0.01);
+		assert_true(fabs(square - want) < 0.02 * want + 0.001);
+	}
+}
+
+static void
+test_mixing(void **state)
+{
+	uint8_t a[PIXELS * 3], b[PIXELS * 3], x[PIXELS * 3], y[PIXELS * 3];
+	AugmentOptions o = {.mixup = 0.4};
+	int cuts = 0;
+
+	(void) state;
+	noise(a, sizeof(a), 14);
+	noise(b, sizeof(b), 15);
+	assert_true(mix_draw(&(AugmentOptions){0}, 1, 5, SIDE, SIDE).share == 1);
+	for (int step = 0; step < 300; step++)
+	{
+		Mix mix = mix_draw(&o, 1, step, SIDE, SIDE);
+		Mix again = mix_draw(&o, 1, step, SIDE, SIDE);
+
+		assert_true(mix.share == again.share && !mix.cut);
+		memcpy(x, a, sizeof(x));
+		memcpy(y, b, sizeof(y));
+		mix_pair(&mix, x, y, SIDE, SIDE);
+		for (size_t i = 0; i < sizeof(x); i++)
+		{
+			assert_true(fabs(x[i] - (mix.share * a[i] + (1 - mix.share) * b[i])) < 0.51);
+			assert_true(fabs(y[i] - (mix.share * b[i] + (1 - mix.share) * a[i])) < 0.51);
+		}
+	}
+	o = (AugmentOptions){.mixup = 1, .cutmix = 1};
+	for (int step = 0; step < 2000; step++)
+	{
+		Mix mix = mix_draw(&o, 2, step, SIDE, SIDE);
+		int own = 0;
+
+		cuts += mix.cut;
+		if (!mix.cut)
+			continue;
+		memcpy(x, a, sizeof(x));
+		memcpy(y, b, sizeof(y));
+		mix_pair(&mix, x, y, SIDE, SIDE);
+		for (int i = 0; i < PIXELS; i++)
+		{
+			bool mine = memcmp(x + i * 3, a + i * 3, 3) == 0;
+
+			own += mine;
+			assert_memory_equal(x + i * 3, (mine ? a : b) + i * 3, 3);
+			assert_memory_equal(y + i * 3, (mine ? b : a) + i * 3, 3);
+		}
+		assert_true(fabs(mix.share - (double) own / PIXELS) < 1e-12);
+	}
+	assert_true(cuts > 900 && cuts < 1100);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_identities), cmocka_unit_test(test_shifts),
+		cmocka_unit_test(test_crop_boxes), cmocka_unit_test(test_crop),
+		cmocka_unit_test(test_affine),	   cmocka_unit_test(test_cutout),
+		cmocka_unit_test(test_blends),	   cmocka_unit_test(test_hue),
+		cmocka_unit_test(test_tables),	   cmocka_unit_test(test_equalise),
+		cmocka_unit_test(test_smooth),	   cmocka_unit_test(test_operations),
+		cmocka_unit_test(test_pure),	   cmocka_unit_test(test_chances),
+		cmocka_unit_test(test_beta),	   cmocka_unit_test(test_mixing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
