@@ -9,6 +9,7 @@
 #include "training/run/plan.h"
 #include "training/run/progress.h"
 #include "training/run/judge.h"
+#include "training/run/network.h"
 #include "training/request.h"
 #include "training/run/sets.h"
 
@@ -193,20 +194,22 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 	bool stopped = false;
 	bool ok;
 	char duration[32];
+	char label[64];
 	double start = progress_now();
 
+	if (!r->resume && !network_look(o, say, &err))
+		return command_failed("train", &err);
 	if (!plan_complete(o, sets->train, pool, say, &err))
 		return command_failed("train", &err);
 	t = trainer_new(o, sets->train, pool, &err);
 	if (!t)
 		return command_failed("train", &err);
 	fprintf(stderr,
-			"%d pictures of %d classes; network %d-%d-%d of %.1f million multiply-adds; "
+			"%d pictures of %d classes; %s of %.1f million multiply-adds; "
 			"batch %d, %lld steps; %d threads, %.0f MB\n",
-			sets->train->n, sets->train->nclasses, o->channels[0], o->channels[1],
-			o->channels[2], tape_graph_macs(t->graph) / 1e6, t->batch,
-			(long long) t->total_steps, nn_pool_threads(pool),
-			(double) tape_memory(t->tape) / 1e6);
+			sets->train->n, sets->train->nclasses, network_label(o, label, sizeof(label)),
+			tape_graph_macs(t->graph) / 1e6, t->batch, (long long) t->total_steps,
+			nn_pool_threads(pool), (double) tape_memory(t->tape) / 1e6);
 	ok = !r->resume || checkpoint_read(r->resume, t, &err);
 	ok = ok && run_steps(t, sets, r, checkpoint, &stopped, &err);
 	if (ok && !stopped)
@@ -283,7 +286,7 @@ cmd_train(int argc, char **argv)
 		train_fail(&err, "cannot start threads");
 		return command_failed("train", &err);
 	}
-	pre = export_preprocess(r.options.size);
+	pre = network_preprocess(&r.options);
 	signal(SIGINT, ask_to_stop);
 	signal(SIGTERM, ask_to_stop);
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,

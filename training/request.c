@@ -8,6 +8,7 @@
 #include "training/request.h"
 
 #include "training/command.h"
+#include "training/run/network.h"
 #include "training/run/sets.h"
 
 #include <getopt.h>
@@ -198,7 +199,7 @@ settle(Request *r)
 	recipe_settle(&r->recipe);
 	*o = r->recipe.options;
 	if (o->size == 0)
-		o->size = sets_default_size(o->data);
+		o->size = network_default_size(o);
 	if (o->protocol[0] == '\0')
 		strcpy(o->protocol, sets_default_protocol(o->data));
 }

@@ -100,6 +100,25 @@ close $names;
 ($status, $out, $err) = tool(@classify, '--classes', "$dir/names");
 like($err, qr/has more than 3 lines, but the model has 3 outputs/, 'too many classes');
 
+# ------------------------------------------------- weights that training begins from
+my @train = ('train', '--data', "folder:$dir/pictures", '--protocol', 'none', '--bits', 16,
+	'--epochs', 1, '--batch', 4, '--size', 24, '--rate', 1e-3);
+($status, $out, $err) = tool(@train, '--arch', 'vit-ti depth=1', '--pretrained', "$dir/weights",
+	'--out', "$dir/tuned");
+is($status, 0, 'training begins from them') or diag($err);
+like($err, qr/^patch=8: the file's patches$/m, 'as the file shows');
+($status, $out, $err) = tool('inspect', '--json', "$dir/tuned");
+like($out, qr/"architecture":\s*"vit-ti patch=8 depth=1"/, 'the model is of that architecture');
+like($out, qr/"filter":\s*"bicubic"/, 'with its preparation of pictures');
+($status, $out, $err) = tool(@train, '--arch', 'vit-ti depth=2', '--pretrained', "$dir/weights",
+	'--out', "$dir/never");
+is($status, 1, 'weights of another depth');
+like($err, qr/network\.pretrained: .*12 missing, 0 surplus, .*first: missing blocks\.1/,
+	'are refused by the name of the setting');
+($status, $out, $err) = tool(@train, '--arch', 'resnet18 stem=cifar', '--out', "$dir/resnet");
+is($status, 0, 'another architecture') or diag($err);
+like($err, qr/; resnet18 stem=cifar of /, 'is told');
+
 # ------------------------------------------------------------------- refusals
 write_weights("$dir/odd", %shape, 'norm.weight' => [ 2, 96 ], extra => [7], cls_token => [192]);
 ($status, $out, $err) =

@@ -72,7 +72,7 @@ const Key recipe_keys[] = {
 	 .option = "pretrained", .about = "safetensors file with the weights to begin from"},
 	{"network", "bits", KEY_INT, AT(bits), 1, 4096, .standard = "64", .option = "bits",
 	 .about = "length of the codes"},
-	{"network", "channels", KEY_WIDTHS, AT(channels), 1, 4096, .automatic = KEY_CHOSEN,
+	{"network", "channels", KEY_WIDTHS, AT(channels), 1, 4096, .automatic = KEY_OPEN,
 	 .standard = "auto", .depends = "the widest of five that fits the time",
 	 .option = "width", .about = "channels of the three blocks of speednet, such as 32,128,128"},
 

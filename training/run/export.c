@@ -5,7 +5,7 @@
 #include "training/run/export.h"
 
 #include "nn/model.h"
-#include "training/arch/arch.h"
+#include "training/run/network.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -13,14 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-ImagePreprocess
-export_preprocess(int size)
-{
-	/* The short side to the network's side, then the centre; 32x32 stays as it is. */
-	return (ImagePreprocess){
-		.width = size, .height = size, .resize = size, .filter = IMAGE_AREA};
-}
 
 NnGraph *
 export_graph(Trainer *t, TrainError *err)
@@ -134,9 +126,7 @@ export_model(const char *path, const Trainer *t, const NnGraph *folded,
 			 const char *metrics, TrainError *err)
 {
 	const TrainOptions *o = &t->options;
-	SpeednetShape shape = {
-		o->size, o->size, o->bits, {o->channels[0], o->channels[1], o->channels[2]}};
-	ImagePreprocess pre = export_preprocess(o->size);
+	ImagePreprocess pre = network_preprocess(o);
 	NnModelInfo info = {
 		.bits = o->bits,
 		.width = pre.width,
@@ -149,7 +139,7 @@ export_model(const char *path, const Trainer *t, const NnGraph *folded,
 	NnError trouble;
 	bool ok;
 
-	speednet_name(&shape, info.architecture, sizeof(info.architecture));
+	network_label(o, info.architecture, sizeof(info.architecture));
 	ok = nn_model_write(path, &info, folded, NULL, &trouble) ||
 		 train_fail(err, "%.500s", trouble.text);
 	free(info.provenance);

@@ -15,9 +15,6 @@
  */
 extern NnGraph *export_graph(Trainer *t, TrainError *err);
 
-/* How pictures are prepared for a network of this side. */
-extern ImagePreprocess export_preprocess(int size);
-
 /* metrics (JSON object text) may be NULL. */
 extern bool export_model(const char *path, const Trainer *t, const NnGraph *folded,
 						 const char *metrics, TrainError *err);

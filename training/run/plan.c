@@ -4,7 +4,7 @@
  */
 #include "training/run/plan.h"
 
-#include "training/arch/arch.h"
+#include "training/run/network.h"
 #include "training/run/progress.h"
 
 #include <stdio.h>
@@ -57,13 +57,15 @@ batch_for(int pictures)
 }
 
 static double
-macs_of(const TrainOptions *o, const Dataset *ds, const int channels[3], TrainError *err)
+macs_of(const TrainOptions *options, const int channels[3], TrainError *err)
 {
-	SpeednetShape shape = {
-		ds->height, ds->width, o->bits, {channels[0], channels[1], channels[2]}};
-	NnGraph *g = speednet_new(&shape, ds, o->seed, err);
-	double macs = g ? tape_graph_macs(g) : 0;
+	TrainOptions o = *options;
+	NnGraph *g;
+	double macs;
 
+	memcpy(o.channels, channels, sizeof(o.channels));
+	g = network_shapes(&o, err);
+	macs = g ? tape_graph_macs(g) : 0;
 	nn_graph_free(g);
 	return macs;
 }
@@ -114,11 +116,11 @@ choose_width(TrainOptions *o, const Dataset *ds, NnPool *pool, double *rate,
 	*rate = measure(o, ds, pool, err);
 	if (*rate <= 0)
 		return false;
-	macs = macs_of(o, ds, o->channels, err);
+	macs = macs_of(o, o->channels, err);
 	work = *rate * macs;
 	for (int i = STEPS - 1; i >= 0; i--)
 	{
-		double each = macs_of(o, ds, ladder[i], err);
+		double each = macs_of(o, ladder[i], err);
 
 		memcpy(o->channels, ladder[i], sizeof(o->channels));
 		*rate = work / each;
@@ -132,10 +134,11 @@ bool
 plan_complete(TrainOptions *o, const Dataset *ds, NnPool *pool,
 			  void (*told)(const char *line), TrainError *err)
 {
-	bool open_width = o->channels[0] == 0;
+	bool open_width = network_is_speednet(o) && o->channels[0] == 0;
 	bool open_epochs = o->epochs == 0;
 	double rate = 0;
 	double fit;
+	char label[64];
 	char line[256];
 
 	if (o->batch == 0)
@@ -152,11 +155,11 @@ plan_complete(TrainOptions *o, const Dataset *ds, NnPool *pool,
 		return false;
 	fit = rate * plan_training_seconds(o->minutes) / ds->n;
 	o->epochs = fit < 1 ? 1 : fit > EPOCHS_MOST ? EPOCHS_MOST : (int) fit;
-	snprintf(line, sizeof(line),
-			 "this machine trains about %.0f pictures a second: width %d-%d-%d and %d "
-			 "%s %.3g minutes",
-			 rate, o->channels[0], o->channels[1], o->channels[2], o->epochs,
-			 fit < 1 ? "epoch, which takes longer than" : "epochs fit", o->minutes);
+	snprintf(
+		line, sizeof(line),
+		"this machine trains about %.0f pictures a second: %s and %d %s %.3g minutes",
+		rate, network_label(o, label, sizeof(label)), o->epochs,
+		fit < 1 ? "epoch, which takes longer than" : "epochs fit", o->minutes);
 	told(line);
 	return true;
 }

@@ -8,6 +8,7 @@
 #include "training/run/trainer.h"
 
 #include "training/arch/arch.h"
+#include "training/run/network.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,10 +55,6 @@ static bool
 set_up(Trainer *t, TrainError *err)
 {
 	TrainOptions *o = &t->options;
-	SpeednetShape shape = {t->ds->height,
-						   t->ds->width,
-						   o->bits,
-						   {o->channels[0], o->channels[1], o->channels[2]}};
 
 	if (!train_options_check(o, err))
 		return false;
@@ -75,7 +72,7 @@ set_up(Trainer *t, TrainError *err)
 	if (!loss_centres(t->ds->nclasses, o->bits, o->seed, t->centres, err))
 		return false;
 	t->data_sum = dataset_checksum(t->ds);
-	t->graph = speednet_new(&shape, t->ds, o->seed, err);
+	t->graph = network_new(o, t->ds, err);
 	if (!t->graph)
 		return false;
 	t->tape = tape_new(t->graph, t->batch, t->pool, true, err);
