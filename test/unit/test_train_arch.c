@@ -227,6 +227,13 @@ test_sizes(void **state)
 	assert_int_equal(g->param[nn_graph_find_param(g, "pos_embed")].shape.dim[0],
 					 1 + 7 * 7);
 	nn_graph_free(g);
+	/* the counts that papers give as 36.5 M and 2.2 M */
+	g = shapes_of("wrn", ARCH_CLASSES, 10, 32);
+	assert_int_equal(count(g), 36479194);
+	nn_graph_free(g);
+	g = shapes_of("wrn depth=40 widen=2", ARCH_CLASSES, 100, 32);
+	assert_int_equal(count(g), 2255156);
+	nn_graph_free(g);
 	g = shapes_of("resnet18 stem=cifar", ARCH_CLASSES, 10, 32);
 	/* torchvision's 11,689,512 less 990 classes of 513 and the stem's 49 - 9 taps */
 	assert_int_equal(count(g), 11689512 - 990 * 513 - 64 * 3 * 40);
@@ -282,6 +289,7 @@ test_refusals(void **state)
 	expect_refusal("vit-ti", "pitch", "16", 0, "no parameter \"pitch\" (it has patch");
 	expect_refusal("resnet18", "stem", "cifa", 0,
 				   "stem of resnet18 is one of imagenet|cifar, not \"cifa\"");
+	expect_refusal("wrn", "depth", "27", 0, "4 more than a multiple of 6");
 	expect_refusal("resnet18", NULL, NULL, 4, "at least 8x8 pixels, not 4x4");
 	expect_refusal("speednet", NULL, NULL, 16, "at least 24x24");
 	expect_refusal("vit-ti", NULL, NULL, 1 << 20, "vit-ti at 1048576x1048576 pixels");

@@ -12,8 +12,9 @@
 #include <string.h>
 
 static const Arch *const archs[] = {
-	&arch_speednet, &arch_resnet18, &arch_resnet34, &arch_resnet50, &arch_alexnet,
-	&arch_vgg_f,	&arch_vgg16,	&arch_vit_ti,	&arch_vit_s,	&arch_vit_b,
+	&arch_speednet, &arch_resnet18, &arch_resnet34, &arch_resnet50,
+	&arch_wrn,		&arch_alexnet,	&arch_vgg_f,	&arch_vgg16,
+	&arch_vit_ti,	&arch_vit_s,	&arch_vit_b,
 };
 
 #define NARCHS ((int) (sizeof archs / sizeof archs[0]))

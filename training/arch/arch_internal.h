@@ -42,7 +42,7 @@ struct Arch
 	int (*depths)(const ArchOptions *o);
 };
 
-extern const Arch arch_speednet, arch_resnet18, arch_resnet34, arch_resnet50,
+extern const Arch arch_speednet, arch_wrn, arch_resnet18, arch_resnet34, arch_resnet50,
 	arch_alexnet, arch_vgg_f, arch_vgg16, arch_vit_ti, arch_vit_s, arch_vit_b;
 
 #define IMAGENET_MEAN                                                                    \
