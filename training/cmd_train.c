@@ -286,7 +286,7 @@ cmd_train(int argc, char **argv)
 		train_fail(&err, "cannot start threads");
 		return command_failed("train", &err);
 	}
-	pre = network_preprocess(&r.options);
+	pre = network_stored(&r.options);
 	signal(SIGINT, ask_to_stop);
 	signal(SIGTERM, ask_to_stop);
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,

@@ -26,11 +26,20 @@ dataset_needs_room(const Dataset *ds, int width, int height)
 	return ds->disk || ds->width != width || ds->height != height;
 }
 
+/* As image_prepare cuts the middle out: halves to even. */
+static int
+middle(int side, int crop)
+{
+	int twice = side - crop;
+
+	return twice / 2 + (twice % 2 != 0 && twice / 2 % 2 != 0);
+}
+
 static void
 cut_centre(const Dataset *ds, const uint8_t *from, int width, int height, uint8_t *out)
 {
-	int x = (ds->width - width) / 2;
-	int y = (ds->height - height) / 2;
+	int x = middle(ds->width, width);
+	int y = middle(ds->height, height);
 
 	for (int r = 0; r < height; r++)
 		memcpy(out + (size_t) r * width * 3,

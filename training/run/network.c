@@ -84,8 +84,6 @@ network_new(const TrainOptions *o, const Dataset *ds, TrainError *err)
 
 	if (!arch)
 		return NULL;
-	a.height = ds->height;
-	a.width = ds->width;
 	a.pictures = ds;
 	g = arch_build(arch, &a, err);
 	if (!g || o->pretrained[0] == '\0')
@@ -129,11 +127,28 @@ network_preprocess(const TrainOptions *o)
 	ArchOptions a;
 	TrainError ignored;
 	const Arch *arch = resolve(o, &a, &ignored);
+	ImagePreprocess pre;
 
 	if (!arch || network_is_speednet(o))
-		return (ImagePreprocess){
-			.width = o->size, .height = o->size, .resize = o->size, .filter = IMAGE_AREA};
-	return arch_preprocess(arch, &a);
+		return (ImagePreprocess){.width = o->size,
+								 .height = o->size,
+								 .resize = o->resize ? o->resize : o->size,
+								 .filter = IMAGE_AREA};
+	pre = arch_preprocess(arch, &a);
+	if (o->resize)
+		pre.resize = o->resize;
+	return pre;
+}
+
+ImagePreprocess
+network_stored(const TrainOptions *o)
+{
+	ImagePreprocess pre = network_preprocess(o);
+
+	/* What lies beyond the network's crop is for random ones to reach. */
+	if (o->augment.crop > 0)
+		pre.width = pre.height = pre.resize;
+	return pre;
 }
 
 const char *

@@ -32,7 +32,9 @@ extern bool network_is_speednet(const TrainOptions *options);
  * what suits the data. */
 extern int network_default_size(const TrainOptions *options);
 
+/* How pictures are prepared for the network, and how they are kept for training. */
 extern ImagePreprocess network_preprocess(const TrainOptions *options);
+extern ImagePreprocess network_stored(const TrainOptions *options);
 
 /* "speednet-32-96-128", "vit-ti patch=14" */
 extern const char *network_label(const TrainOptions *options, char *text, size_t size);

@@ -38,6 +38,9 @@ train_options_check(const TrainOptions *o, TrainError *err)
 	for (int i = 0; i < recipe_nkeys; i++)
 		if (!key_check(&recipe_keys[i], o, err))
 			return false;
+	if (o->resize && o->resize < o->size)
+		return train_fail(err, "data.resize is %d, but must be data.size, %d, or more",
+						  o->resize, o->size);
 	if ((o->augment.mixup > 0 || o->augment.cutmix > 0) && !loss_find(o->loss)->mixable)
 		return train_fail(err,
 						  "augment.mixup and augment.cutmix do not go with the loss %s, "

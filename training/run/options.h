@@ -19,6 +19,7 @@ typedef struct TrainOptions
 	char pretrained[1024]; /* safetensors file to begin from; "": from the seed */
 	int bits;
 	int size;		 /* side of the network's input */
+	int resize;		 /* short side before that is cut out; 0: the architecture's */
 	int channels[3]; /* of the network's blocks; 0: to be chosen */
 	int epochs;		 /* 0: to be chosen */
 	double minutes;	 /* time that choices should fit; 0: no limit */

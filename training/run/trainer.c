@@ -33,10 +33,8 @@ static bool
 open_feed(Trainer *t, TrainError *err)
 {
 	const TrainOptions *o = &t->options;
-	Augment augment = {.options = o->augment,
-					   .seed = o->seed,
-					   .width = t->ds->width,
-					   .height = t->ds->height};
+	Augment augment = {
+		.options = o->augment, .seed = o->seed, .width = o->size, .height = o->size};
 	float mean[3];
 	float std[3];
 
