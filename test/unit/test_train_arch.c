@@ -245,6 +245,19 @@ test_sizes(void **state)
 }
 
 static void
+test_colours(void **state)
+{
+	NnGraph *g = shapes_of("vit-s", ARCH_FEATURES, 0, 0);
+
+	(void) state;
+	assert_true(g->node[0].mean[2] == 0.406f && g->node[0].std[0] == 0.229f);
+	nn_graph_free(g);
+	g = shapes_of("vit-s colours=half", ARCH_FEATURES, 0, 0);
+	assert_true(g->node[0].mean[2] == 0.5f && g->node[0].std[0] == 0.5f);
+	nn_graph_free(g);
+}
+
+static void
 expect_refusal(const char *name, const char *key, const char *value, int size,
 			   const char *part)
 {
@@ -425,9 +438,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_counts),	  cmocka_unit_test(test_names_resnet),
 		cmocka_unit_test(test_names_vit), cmocka_unit_test(test_names_classic),
-		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_vgg_f),
-		cmocka_unit_test(test_refusals),  cmocka_unit_test(test_labels),
-		cmocka_unit_test(test_depths),	  cmocka_unit_test(test_initial),
+		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_colours),
+		cmocka_unit_test(test_vgg_f),	  cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_labels),	  cmocka_unit_test(test_depths),
+		cmocka_unit_test(test_initial),
 	};
 
 	return cmocka_run_group_tests_name("train: architectures", tests, NULL, NULL);

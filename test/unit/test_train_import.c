@@ -601,7 +601,8 @@ expect_reference(NnGraph *g, const char *name)
 
 /* A network of the file, colours already normalised when `raw`. */
 static NnGraph *
-imported(const char *label, const char *file, ArchHead head, bool raw, bool partial)
+imported(const char *label, const char *file, ArchHead head, int side, bool raw,
+		 bool partial)
 {
 	char name[64];
 	char where[600];
@@ -619,6 +620,7 @@ imported(const char *label, const char *file, ArchHead head, bool raw, bool part
 	assert_non_null(arch_from_label(label, &o, &err));
 	options.head = arch_head_layer(arch);
 	o.head = head;
+	o.height = o.width = side;
 	if (raw)
 		for (int c = 0; c < 3; c++)
 			o.mean[c] = 0, o.std[c] = 1;
@@ -640,7 +642,7 @@ test_deit_outputs(void **state)
 	for (int i = 0; i < 2; i++)
 	{
 		NnGraph *g = imported("vit-ti", "deit_tiny_patch16_224.safetensors",
-							  i == 0 ? ARCH_FEATURES : ARCH_CLASSES, true, false);
+							  i == 0 ? ARCH_FEATURES : ARCH_CLASSES, 224, true, false);
 
 		expect_reference(g, names[i]);
 		nn_graph_free(g);
@@ -671,11 +673,11 @@ test_cut_resnet(void **state)
 	assert_false(import_weights(g, where, &options, &err));
 	expect_part(err.text, "batch norms are folded into its convolutions");
 	nn_graph_free(g);
-	g = imported("resnet18", file, ARCH_HASH, false, true);
+	g = imported("resnet18", file, ARCH_HASH, 32, false, true);
 	assert_true(nn_graph_find_param(g, "layer3.1.conv2.bias") >= 0);
 	assert_true(nn_graph_find_param(g, "layer4.1.bn2.weight") >= 0);
 	nn_graph_free(g);
-	g = imported("resnet18 stages=3", file, ARCH_FEATURES, true, false);
+	g = imported("resnet18 stages=3", file, ARCH_FEATURES, 224, true, false);
 	expect_reference(g, "resnet18_stages1to3.feature");
 	nn_graph_free(g);
 }
@@ -721,7 +723,7 @@ member(const Tar *tar, const char *name, size_t *size)
 
 /* Right answers among the first one and five of the 250 photographs. */
 static void
-judge(const NnGraph *g, const Arch *arch, int *first, int *five)
+judge(const NnGraph *g, const Arch *arch, int side, int *first, int *five)
 {
 	enum
 	{
@@ -730,7 +732,7 @@ judge(const NnGraph *g, const Arch *arch, int *first, int *five)
 	char where[600];
 	ArchOptions o;
 	Tar tar;
-	size_t size, bytes, picture = 224 * 224 * 3;
+	size_t size, bytes, picture = (size_t) side * side * 3;
 	const char *labels, *line;
 	uint8_t *images = malloc(BATCH * picture);
 	float *out = malloc(BATCH * 1000 * sizeof(float));
@@ -742,8 +744,9 @@ judge(const NnGraph *g, const Arch *arch, int *first, int *five)
 	assert_non_null(net);
 	need("imagenet_photos.tar", where, sizeof(where));
 	arch_defaults(arch, &o);
+	o.height = o.width = side;
 	pre = arch_preprocess(arch, &o);
-	assert_int_equal(pre.resize, 256);
+	assert_int_equal(pre.resize, side * 256 / 224);
 	assert_int_equal(pre.filter, IMAGE_BICUBIC);
 	tar = open_tar(where);
 	labels = (const char *) member(&tar, "labels.txt", &size);
@@ -783,15 +786,31 @@ static void
 test_deit_photographs(void **state)
 {
 	NnGraph *g = imported("vit-ti", "deit_tiny_patch16_224.safetensors", ARCH_CLASSES,
-						  false, false);
+						  224, false, false);
 	int first, five;
 
 	(void) state;
-	judge(g, arch_find("vit-ti"), &first, &five);
+	judge(g, arch_find("vit-ti"), 224, &first, &five);
 	print_message("DeiT-Tiny: %.1f %% top-1, %.1f %% top-5\n", first / 2.5, five / 2.5);
 	/* 81.6 % and 94.4 %, as PyTorch has it from the same file */
 	assert_int_equal(first, 204);
 	assert_int_equal(five, 236);
+	nn_graph_free(g);
+}
+
+/* With interpolated positions the network sees smaller pictures nearly as well. */
+static void
+test_deit_smaller(void **state)
+{
+	NnGraph *g = imported("vit-ti", "deit_tiny_patch16_224.safetensors", ARCH_CLASSES,
+						  160, false, false);
+	int first, five;
+
+	(void) state;
+	judge(g, arch_find("vit-ti"), 160, &first, &five);
+	print_message("DeiT-Tiny at 160 pixels: %.1f %% top-1, %.1f %% top-5\n", first / 2.5,
+				  five / 2.5);
+	assert_true(first >= 170 && five >= 228);
 	nn_graph_free(g);
 }
 
@@ -817,12 +836,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types),	   cmocka_unit_test(test_halves),
-		cmocka_unit_test(test_strict),	   cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_heads),	   cmocka_unit_test(test_positions),
-		cmocka_unit_test(test_other_grid), cmocka_unit_test(test_look),
-		cmocka_unit_test(test_ranks),	   cmocka_unit_test(test_deit_outputs),
-		cmocka_unit_test(test_cut_resnet), cmocka_unit_test(test_deit_photographs),
+		cmocka_unit_test(test_types),		 cmocka_unit_test(test_halves),
+		cmocka_unit_test(test_strict),		 cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_heads),		 cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_other_grid),	 cmocka_unit_test(test_look),
+		cmocka_unit_test(test_ranks),		 cmocka_unit_test(test_deit_outputs),
+		cmocka_unit_test(test_cut_resnet),	 cmocka_unit_test(test_deit_photographs),
+		cmocka_unit_test(test_deit_smaller),
 	};
 
 	return cmocka_run_group_tests_name("train: import", tests, begin, end);

@@ -280,6 +280,20 @@ arch_head(NnGraph *g, int x, const ArchOptions *o, const char *name)
 	}
 }
 
+/* What parameter "colours" asks for, unless the caller has colours of his own. */
+static void
+take_colours(const Arch *arch, ArchOptions *o)
+{
+	int at = find_parameter(arch, "colours");
+
+	if (at < 0 || o->value[at] != 1 ||
+		memcmp(o->mean, arch->mean, sizeof(o->mean)) != 0 ||
+		memcmp(o->std, arch->std, sizeof(o->std)) != 0)
+		return;
+	for (int c = 0; c < 3; c++)
+		o->mean[c] = o->std[c] = 0.5f;
+}
+
 static bool
 check_options(const Arch *arch, ArchOptions *o, TrainError *err)
 {
@@ -297,6 +311,7 @@ check_options(const Arch *arch, ArchOptions *o, TrainError *err)
 						  arch->name, arch->multiple, o->width, o->height);
 	if (o->head != ARCH_FEATURES && (o->outputs < 1 || o->outputs > NN_MAX_DIM))
 		return train_fail(err, "a network of %d outputs cannot be built", o->outputs);
+	take_colours(arch, o);
 	if (!o->pictures && !(o->std[0] > 0))
 	{
 		/* Nothing is known of the pictures: all values of a byte alike. */

@@ -54,6 +54,17 @@ extern const Arch arch_speednet, arch_wrn, arch_resnet18, arch_resnet34, arch_re
 		0.229f, 0.224f, 0.225f                                                           \
 	}
 
+/*
+ * A parameter for networks whose weights come with either: the colours' mean and
+ * deviation of ImageNet (torchvision, DeiT), or 1/2 and 1/2 (the first vision
+ * transformers, timm's "augreg").  arch_build follows it.
+ */
+#define ARCH_COLOURS                                                                     \
+	{                                                                                    \
+		"colours", "mean and deviation of the colours: ImageNet's, or 1/2",              \
+			"imagenet|half", 0, 0, 0, false                                              \
+	}
+
 /* A layer's name: arch_layer("blocks.%d.attn.qkv", b).text */
 typedef struct ArchLayer
 {

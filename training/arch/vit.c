@@ -19,13 +19,14 @@
 enum
 {
 	PATCH,
-	DEPTH
+	DEPTH,
+	COLOURS
 };
 
 #define PARAMETERS                                                                       \
 	{                                                                                    \
 		[PATCH] = {"patch", "side of a patch in pixels", NULL, 16, 4, 64, true},         \
-		[DEPTH] = {"depth", "blocks", NULL, 12, 1, 64, true},                            \
+		[DEPTH] = {"depth", "blocks", NULL, 12, 1, 64, true}, [COLOURS] = ARCH_COLOURS,  \
 	}
 
 static int
