@@ -185,6 +185,14 @@ finish(Trainer *t, const Sets *sets, const Request *r, int threads, TrainError *
 	return ok;
 }
 
+/* Say why, and where a recipe says what does not do. */
+static int
+failed(const Request *r, TrainError *err)
+{
+	recipe_explain(&r->recipe, err);
+	return command_failed("train", err);
+}
+
 static int
 train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 {
@@ -198,12 +206,12 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 	double start = progress_now();
 
 	if (!r->resume && !network_look(o, say, &err))
-		return command_failed("train", &err);
+		return failed(r, &err);
 	if (!plan_complete(o, sets->train, pool, say, &err))
-		return command_failed("train", &err);
+		return failed(r, &err);
 	t = trainer_new(o, sets->train, pool, &err);
 	if (!t)
-		return command_failed("train", &err);
+		return failed(r, &err);
 	fprintf(stderr,
 			"%d pictures of %d classes; %s of %.1f million multiply-adds; "
 			"batch %d, %lld steps; %d threads, %.0f MB\n",
@@ -224,7 +232,7 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 	}
 	trainer_free(t);
 	if (!ok)
-		return command_failed("train", &err);
+		return failed(r, &err);
 	if (stopped)
 	{
 		fprintf(stderr,
@@ -278,13 +286,13 @@ cmd_train(int argc, char **argv)
 							 r.out);
 	if (!can_write(r.out, &err) || !can_write(checkpoint, &err) ||
 		(r.resume && !checkpoint_options(r.resume, &r.options, &err)))
-		return command_failed("train", &err);
+		return failed(&r, &err);
 	request_change(&r);
 	pool = nn_pool_new(r.threads);
 	if (!pool)
 	{
 		train_fail(&err, "cannot start threads");
-		return command_failed("train", &err);
+		return failed(&r, &err);
 	}
 	pre = network_stored(&r.options);
 	signal(SIGINT, ask_to_stop);
@@ -292,7 +300,7 @@ cmd_train(int argc, char **argv)
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,
 				   r.options.seed, &pre, sets_memory(r.options.cache),
 				   nn_pool_threads(pool), &err))
-		status = command_failed("train", &err);
+		status = failed(&r, &err);
 	else
 	{
 		status = train(&r, &sets, pool, checkpoint);

@@ -284,6 +284,34 @@ test_assignments(void **state)
 	assert_non_null(strstr(err.text, "optimiser.rate cannot be \"-1\""));
 }
 
+/* Errors that come later still tell the line. */
+static void
+test_explanations(void **state)
+{
+	Recipe r;
+	TrainError err = {"data.resize is 20, but must be data.size, 32, or more"};
+	char want[100];
+
+	(void) state;
+	good(&r, "[data]\nsize = 32\n\nresize = 30\n[train]\nbatch = 8\n");
+	recipe_explain(&r, &err);
+	snprintf(want, sizeof(want), "or more (data.resize is set in %s:4)", file_name);
+	assert_non_null(strstr(err.text, want));
+	strcpy(err.text, "lower train.batch-size or data.sizes");
+	recipe_explain(&r, &err);
+	assert_string_equal(err.text, "lower train.batch-size or data.sizes");
+	strcpy(err.text, "lower train.batch");
+	recipe_explain(&r, &err);
+	snprintf(want, sizeof(want), "lower train.batch (train.batch is set in %s:6)",
+			 file_name);
+	assert_string_equal(err.text, want);
+	/* what the command line says over the file is not in the file */
+	assert_true(recipe_assign(&r, "train.batch=4", &err));
+	strcpy(err.text, "lower train.batch");
+	recipe_explain(&r, &err);
+	assert_string_equal(err.text, "lower train.batch");
+}
+
 /* ------------------------------------------------------------------ shipped ones */
 
 static void
@@ -471,6 +499,7 @@ main(void)
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_hostile_files),
 		cmocka_unit_test(test_assignments),
+		cmocka_unit_test(test_explanations),
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_shipped_train),
 		cmocka_unit_test(test_cpu_30min_is_the_default),

@@ -8,6 +8,7 @@
  */
 #include "training/recipe/recipe.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
@@ -120,17 +121,45 @@ recipe_settle(Recipe *r)
 		o->minutes = 40;
 }
 
-const char *
-recipe_where(const Recipe *r, const char *section, const char *name, char *text,
-			 size_t size)
+/* Where text has the name as a word of its own, not as the beginning of a longer one. */
+static const char *
+find_name(const char *text, const char *full)
 {
-	int key = key_find(section, name);
+	for (const char *at = strstr(text, full); at; at = strstr(at + 1, full))
+	{
+		char after = at[strlen(full)];
 
-	if (key >= 0 && r->line[key])
-		snprintf(text, size, "%s:%d: [%s] %s", r->path, r->line[key], section, name);
-	else
-		snprintf(text, size, "--set %s.%s", section, name);
-	return text;
+		if (after != '-' && !isalnum((unsigned char) after))
+			return at;
+	}
+	return NULL;
+}
+
+void
+recipe_explain(const Recipe *r, TrainError *err)
+{
+	const char *first = NULL;
+	size_t n = strlen(err->text);
+	int named = -1;
+	char full[64];
+
+	for (int i = 0; i < recipe_nkeys; i++)
+	{
+		const char *at;
+
+		key_full_name(&recipe_keys[i], full, sizeof(full));
+		at = r->line[i] ? find_name(err->text, full) : NULL;
+		if (at && (!first || at < first))
+		{
+			first = at;
+			named = i;
+		}
+	}
+	if (named < 0)
+		return;
+	key_full_name(&recipe_keys[named], full, sizeof(full));
+	snprintf(err->text + n, sizeof(err->text) - n, " (%s is set in %s:%d)", full, r->path,
+			 r->line[named]);
 }
 
 /* ---------------------------------------------------------------- the file */

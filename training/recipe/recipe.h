@@ -43,9 +43,11 @@ extern bool recipe_set(Recipe *r, int key, const char *value, TrainError *err);
 /* Fill in what depends on other keys, once all have been set. */
 extern void recipe_settle(Recipe *r);
 
-/* "file:line: [section] name" or "--set section.name" for messages about a key. */
-extern const char *recipe_where(const Recipe *r, const char *section, const char *name,
-								char *text, size_t size);
+/*
+ * Where an error names a setting ("section.name") that the recipe's file sets, say the
+ * line too.
+ */
+extern void recipe_explain(const Recipe *r, TrainError *err);
 
 /*
  * The file of a recipe: the name itself where it has a slash or ends in .ini, else

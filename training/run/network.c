@@ -72,6 +72,18 @@ network_look(TrainOptions *o, void (*told)(const char *line), TrainError *err)
 	return true;
 }
 
+/* Errors name the setting, as they may come from a recipe. */
+static NnGraph *
+build(const TrainOptions *o, const Arch *arch, const ArchOptions *a, TrainError *err)
+{
+	TrainError why;
+	NnGraph *g = arch_build(arch, a, &why);
+
+	if (!g)
+		train_fail(err, "network.arch = %s: %.400s", o->arch, why.text);
+	return g;
+}
+
 NnGraph *
 network_new(const TrainOptions *o, const Dataset *ds, TrainError *err)
 {
@@ -85,7 +97,7 @@ network_new(const TrainOptions *o, const Dataset *ds, TrainError *err)
 	if (!arch)
 		return NULL;
 	a.pictures = ds;
-	g = arch_build(arch, &a, err);
+	g = build(o, arch, &a, err);
 	if (!g || o->pretrained[0] == '\0')
 		return g;
 	if (import_weights(g, o->pretrained, &options, &why))
@@ -107,7 +119,7 @@ network_shapes(const TrainOptions *o, TrainError *err)
 	if (!arch)
 		return NULL;
 	a.shapes_only = true;
-	return arch_build(arch, &a, err);
+	return build(o, arch, &a, err);
 }
 
 int

@@ -163,10 +163,11 @@ trainer_step(Trainer *t, TrainError *err)
 	tape_backward(t->tape, t->grad_out);
 	bad = tape_not_finite(t->tape);
 	if (bad || !isfinite(t->last_loss))
-		return train_fail(err,
-						  "step %lld: %s is not a finite number; try a lower --rate (it "
-						  "was %g)",
-						  (long long) t->step + 1, bad ? bad : "the loss", o->rate);
+		return train_fail(
+			err,
+			"step %lld: %s is not a finite number; try a lower optimiser.rate (it "
+			"was %g)",
+			(long long) t->step + 1, bad ? bad : "the loss", o->rate);
 	optim_step(t->optim, rate, gradient_of, t->tape);
 	t->step++;
 	average_update(&t->average, t->graph, t->step, t->total_steps);
