@@ -5,7 +5,8 @@
 #   SETS="KIND:BITS[:ROWS] ..."  data sets; KIND uniform, clustered or clustered90
 #   ROWS=1000000                 rows of a set that names none
 #   QUERIES=100                  queries per set
-#   INSERTS=200000               rows inserted one by one and by COPY, per set of 64 bits
+#   INSERTS=200000               rows inserted one by one, per set of 64 bits
+#   COPIES=1000000               rows of a COPY, per set of 64 bits
 #   SHARED_BUFFERS=4GB           must hold table and index
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,6 +15,7 @@ rows=${ROWS:-1000000}
 sets=${SETS:-uniform:64 clustered:64 clustered:128 clustered:256 uniform:64:10000000 clustered:64:10000000 clustered90:64}
 queries=${QUERIES:-100}
 inserts=${INSERTS:-200000}
+copies=${COPIES:-1000000}
 
 if [ -z "${SEARCH_INSIDE:-}" ]; then
 	export SEARCH_INSIDE=1 POSTGRES_CONF="shared_buffers = '${SHARED_BUFFERS:-4GB}'
@@ -148,17 +150,17 @@ peer() { # BITS NAME INDEX
 }
 
 write_rows() {
-	head -n "$inserts" "$work/codes" >"$work/some"
+	head -n "$copies" "$work/codes" >"$work/some"
 	chmod 644 "$work/some"
 	sql -v rows="$inserts" -v file="$work/some" -f bench/search/writes.sql >/dev/null
 	figures
 	printf '  inserts of %d rows, rate of no index: mih %.0f %%, btree on the code %.0f %%; into the %d rows of a COPY mih %.0f %%\n' "$inserts" \
 		"$(awk "BEGIN { print 100 * $(figure insert_plain_cpu) / $(figure insert_mih_cpu) }")" \
-		"$(awk "BEGIN { print 100 * $(figure insert_plain_cpu) / $(figure insert_btree_cpu) }")" "$inserts" \
+		"$(awk "BEGIN { print 100 * $(figure insert_plain_cpu) / $(figure insert_btree_cpu) }")" "$copies" \
 		"$(awk "BEGIN { print 100 * $(figure more_plain_cpu) / $(figure more_mih_cpu) }")"
 	printf '  latency of a row in ms: p50 %.4f, p99 %.4f, p99.9 %.4f, max %.1f (btree %.4f, %.4f, %.4f, %.1f)\n' "$(figure mih_p50)" \
 		"$(figure mih_p99)" "$(figure mih_p999)" "$(figure mih_max)" "$(figure btree_p50)" "$(figure btree_p99)" "$(figure btree_p999)" "$(figure btree_max)"
-	printf '  COPY: rate of mih / btree on the code %s (CPU), %s (wall); / no index %s\n' "$(ratio copy_btree_cpu copy_mih_cpu)" \
+	printf '  COPY of %d rows: rate of mih / btree on the code %s (CPU), %s (wall); / no index %s\n' "$copies" "$(ratio copy_btree_cpu copy_mih_cpu)" \
 		"$(ratio copy_btree_wall copy_mih_wall)" "$(ratio copy_plain_cpu copy_mih_cpu)"
 }
 
