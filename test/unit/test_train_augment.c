@@ -236,6 +236,34 @@ test_affine(void **state)
 			assert_int_equal(out[x * 3 + c],
 							 rounded(0.75 * from[x * 3 + c] + 0.25 * next));
 		}
+	/* a turn by 20 degrees against sums in double */
+	{
+		double a = 20 * M_PI / 180;
+		double turn[6] = {cos(a), sin(a), 0, -sin(a), cos(a), 0};
+
+		memcpy(out, from, sizeof(out));
+		augment_affine(out, SIDE, SIDE, turn, grey, &room);
+		for (int i = 0; i < PIXELS; i++)
+		{
+			double dx = i % SIDE - (SIDE - 1) / 2.0;
+			double dy = i / SIDE - (SIDE - 1) / 2.0;
+			double sx = turn[0] * dx + turn[1] * dy + (SIDE - 1) / 2.0;
+			double sy = turn[3] * dx + turn[4] * dy + (SIDE - 1) / 2.0;
+			double sum = 0;
+
+			for (int k = 0; k < 4; k++)
+			{
+				int px = (int) floor(sx) + k % 2;
+				int py = (int) floor(sy) + k / 2;
+				bool in = px >= 0 && px < SIDE && py >= 0 && py < SIDE;
+
+				sum += (1 - fabs(sx - px)) * (1 - fabs(sy - py)) *
+					   (in ? from[(py * SIDE + px) * 3] : grey[0]);
+			}
+			/* 8-bit weights are off by 1/256 at most, of a difference of 255 */
+			assert_true(fabs(out[i * 3] - sum) < 2.6);
+		}
+	}
 	augment_room_free(&room);
 }
 

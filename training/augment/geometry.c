@@ -112,31 +112,48 @@ augment_crop(const Image *from, const AugmentBox *box, bool flip, int width, int
 
 /* ------------------------------------------------------------------- affine */
 
+/* Places are in 16-bit fractions of a pixel; 8 of the bits weigh the neighbours. */
+#define ONE 65536
+
+/* The pixel at (x, y), or grey beside the picture. */
+static const uint8_t *
+pixel_at(const uint8_t *rgb, int width, int height, int64_t x, int64_t y,
+		 const uint8_t grey[3])
+{
+	return x >= 0 && x < width && y >= 0 && y < height
+			   ? rgb + ((size_t) y * width + (size_t) x) * 3
+			   : grey;
+}
+
 /* One colour at (x, y), which may lie between pixels or beside the picture. */
 static void
-sample(const uint8_t *rgb, int width, int height, double x, double y,
+sample(const uint8_t *rgb, int width, int height, int64_t x, int64_t y,
 	   const uint8_t grey[3], uint8_t *out)
 {
-	int x0 = (int) floor(x);
-	int y0 = (int) floor(y);
-	double fx = x - x0;
-	double fy = y - y0;
+	int64_t x0 = x >> 16;
+	int64_t y0 = y >> 16;
+	uint32_t fx = (uint32_t) (x & (ONE - 1)) >> 8;
+	uint32_t fy = (uint32_t) (y & (ONE - 1)) >> 8;
+	const uint8_t *a, *b, *c, *d;
 
-	for (int c = 0; c < 3; c++)
+	if (x0 >= 0 && x0 + 1 < width && y0 >= 0 && y0 + 1 < height)
 	{
-		double sum = 0;
-
-		for (int k = 0; k < 4; k++)
-		{
-			int px = x0 + (k & 1);
-			int py = y0 + (k >> 1);
-			double weight = (k & 1 ? fx : 1 - fx) * (k >> 1 ? fy : 1 - fy);
-			bool inside = px >= 0 && px < width && py >= 0 && py < height;
-
-			sum += weight * (inside ? rgb[((size_t) py * width + px) * 3 + c] : grey[c]);
-		}
-		out[c] = (uint8_t) (sum + 0.5);
+		a = rgb + ((size_t) y0 * width + (size_t) x0) * 3;
+		b = a + 3;
+		c = a + (size_t) width * 3;
+		d = c + 3;
 	}
+	else
+	{
+		a = pixel_at(rgb, width, height, x0, y0, grey);
+		b = pixel_at(rgb, width, height, x0 + 1, y0, grey);
+		c = pixel_at(rgb, width, height, x0, y0 + 1, grey);
+		d = pixel_at(rgb, width, height, x0 + 1, y0 + 1, grey);
+	}
+	for (int k = 0; k < 3; k++)
+		out[k] = (uint8_t) (((a[k] * (256 - fx) + b[k] * fx) * (256 - fy) +
+							 (c[k] * (256 - fx) + d[k] * fx) * fy + ONE / 2) >>
+							16);
 }
 
 void
@@ -145,19 +162,24 @@ augment_affine(uint8_t *rgb, int width, int height, const double m[6],
 {
 	double cx = (width - 1) / 2.0;
 	double cy = (height - 1) / 2.0;
+	int64_t step_x = llrint(m[0] * ONE);
+	int64_t step_y = llrint(m[3] * ONE);
 
 	memcpy(room->copy, rgb, (size_t) width * height * 3);
 	for (int y = 0; y < height; y++)
+	{
+		double dy = y - cy;
+		int64_t sx = llrint((m[0] * -cx + m[1] * dy + m[2] + cx) * ONE);
+		int64_t sy = llrint((m[3] * -cx + m[4] * dy + m[5] + cy) * ONE);
+
 		for (int x = 0; x < width; x++)
 		{
-			double dx = x - cx;
-			double dy = y - cy;
-			double sx = m[0] * dx + m[1] * dy + m[2] + cx;
-			double sy = m[3] * dx + m[4] * dy + m[5] + cy;
-
 			sample(room->copy, width, height, sx, sy, grey,
 				   rgb + ((size_t) y * width + x) * 3);
+			sx += step_x;
+			sy += step_y;
 		}
+	}
 }
 
 void
