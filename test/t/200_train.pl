@@ -63,6 +63,39 @@ is($codes_parts, $codes_whole, 'the resumed run ends in the same network, bit fo
 is(scalar(() = $codes_whole =~ /^[^\t]+\t[0-9a-f]{8}\t[a-z0-9_-]+$/mg), 400,
 	'one line of name, code and label per picture');
 
+# Who prepares the pictures, from where, and when it stops, cannot be seen in the result
+my @lively = (@train[ 0 .. $#train - 1 ], 4, '--size', 32, '--set', 'augment.crop=0.4', '--set',
+	'augment.random-ops=2', '--set', 'augment.mixup=0.3', '--set', 'data.resize=36');
+($status, $out, $err) = train_tool(@lively, '--out', "$dir/lively");
+is($status, 0, 'a run with lively augmentation') or diag($err);
+like($err, qr/waiting \d+\.\d%.*^\d+\.\d% of the time was spent waiting for pictures$/ms,
+	'the share of waiting is shown');
+($status, $out, $err) = train_tool(@lively, '--out', "$dir/lively2", '--stop-after', 17, '--set',
+	'data.workers=3', '--set', 'data.cache=1');
+is($status, 1, 'stopped, with workers and pictures from disk') or diag($err);
+($status, $out, $err) = train_tool('train', '--resume', "$dir/lively2.checkpoint", '--out',
+	"$dir/lively2", '--set', 'data.workers=1');
+is($status, 0, 'goes on with other workers') or diag($err);
+($status, $codes_parts, $err) = train_tool(@encode, "$dir/lively2");
+($status, $out, $err) = train_tool(@encode, "$dir/lively");
+is($codes_parts, $out, 'and ends in the same network, bit for bit');
+
+# A picture that goes away: the run ends with its name and leaves a checkpoint
+system('cp', '-r', "$dir/pictures", "$dir/leaving") == 0 or die;
+my $log2 = '';
+my $leaving = start([ $program, 'train', '--data', "folder:$dir/leaving", @small, '--epochs', 3000,
+	'--size', 48, '--set', 'data.cache=1', '--set', 'data.workers=2', '--out', "$dir/gone" ],
+	'<', \undef, '>', \my $ignored2, '2>', \$log2, timeout(300));
+my $until = time + 120;
+while ($log2 !~ /steps;/ && time < $until) { $leaving->pump_nb; sleep 0.05; }
+sleep 1;
+system('rm', '-rf', "$dir/leaving") == 0 or die;
+finish($leaving);
+is($leaving->result(0), 1, 'a run whose pictures go away ends with status 1');
+like($log2, qr/\.jpg could be read when the run began, but no longer: cannot open/,
+	'says which') or diag($log2);
+ok(-s "$dir/gone.checkpoint", 'and leaves a checkpoint');
+
 # An interrupt, in the middle of a run that would take long
 my $log = '';
 my $long = start([ $program, @train[ 0 .. $#train - 1 ], 5000, '--out', "$dir/long" ],
