@@ -154,6 +154,11 @@ test_good_files(void **state)
 	assert_true(r.given[key_find("train", "epochs")]);
 	assert_false(r.given[key_find("train", "minutes")]);
 	assert_int_equal(r.line[key_find("train", "epochs")], 7);
+	/* a name written otherwise is the name */
+	good(&r, "[loss]\nkind = OrthoHash\n[data]\nprotocol = pfull-r\n");
+	assert_string_equal(r.options.loss, "orthohash");
+	assert_string_equal(r.options.protocol, "Pfull-R");
+	recipe_settle(&r);
 	/* a section may be opened again */
 	good(&r, "[train]\nepochs = 3\n[augment]\nflip = no\n[train]\nbatch = 8\n");
 	assert_true(r.options.batch == 8 && !r.options.augment.flip);

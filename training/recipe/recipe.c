@@ -302,24 +302,31 @@ read_all(const char *path, size_t *size, TrainError *err)
 }
 
 bool
-recipe_read(Recipe *r, const char *path, TrainError *err)
+recipe_read_text(Recipe *r, const char *name, const char *text, size_t size,
+				 TrainError *err)
 {
-	Reading in = {.recipe = r, .err = err};
-	char *text = read_all(path, &in.size, err);
+	Reading in = {.recipe = r, .text = text, .size = size, .err = err};
 	int wrong;
 
-	if (!text)
-		return false;
-	snprintf(r->path, sizeof(r->path), "%s", path);
-	in.text = text;
+	snprintf(r->path, sizeof(r->path), "%s", name);
 	wrong = ini_parse_stream(next_line, &in, take, &in);
-	free(text);
 	if (in.failed && (wrong <= 0 || wrong >= in.failed))
 		return false;
 	if (wrong > 0)
 		return train_fail(err, "%.300s:%d: expected \"[section]\" or \"key = value\"",
-						  path, wrong);
+						  name, wrong);
 	if (wrong < 0)
-		return train_fail(err, "out of memory for the recipe %.300s", path);
+		return train_fail(err, "out of memory for the recipe %.300s", name);
 	return true;
+}
+
+bool
+recipe_read(Recipe *r, const char *path, TrainError *err)
+{
+	size_t size;
+	char *text = read_all(path, &size, err);
+	bool ok = text && recipe_read_text(r, path, text, size, err);
+
+	free(text);
+	return ok;
 }

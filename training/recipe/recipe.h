@@ -36,6 +36,10 @@ extern void recipe_start(Recipe *r);
 /* Read a file over what r holds. */
 extern bool recipe_read(Recipe *r, const char *path, TrainError *err);
 
+/* The same from memory; name is what errors call it. */
+extern bool recipe_read_text(Recipe *r, const char *name, const char *text, size_t size,
+							 TrainError *err);
+
 /* Set one key by the words of the command line: "section.name=value". */
 extern bool recipe_assign(Recipe *r, const char *assignment, TrainError *err);
 extern bool recipe_set(Recipe *r, int key, const char *value, TrainError *err);

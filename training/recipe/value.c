@@ -253,7 +253,7 @@ set_name(const Key *key, TrainOptions *o, const char *value, TrainError *err)
 			if (key->type == KEY_CHOICE)
 				put_int(key, o, i);
 			else
-				snprintf(member(key, o), key->size, "%s", value);
+				snprintf(member(key, o), key->size, "%s", key->names(i));
 			return true;
 		}
 	near = key_near_name(value, key->names);
