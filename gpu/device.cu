@@ -115,6 +115,11 @@ load_params(NnNet *net, Step *step, NnError *err)
 {
 	const NnNode *node = step->node;
 
+	if (node->kind > NN_SCALE)
+		return nn_fail(err,
+					   "layer \"%s\": the CUDA device has no operation \"%s\"; use "
+					   "the CPU",
+					   node->name, nn_op_name(node->kind));
 	if (node->kind == NN_CONV2D && !load_conv(net, step, err))
 		return false;
 	if (node->kind == NN_BATCHNORM)

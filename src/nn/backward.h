@@ -31,6 +31,21 @@ extern void nn_class_token_backward(const NnCall *call);
 extern void nn_position_backward(const NnCall *call);
 extern void nn_token_backward(const NnCall *call);
 extern void nn_scale_backward(const NnCall *call);
+extern void nn_concat_backward(const NnCall *call);
+extern void nn_slice_backward(const NnCall *call);
+extern void nn_permute_backward(const NnCall *call);
+extern void nn_upsample_backward(const NnCall *call);
+extern void nn_reduce_backward(const NnCall *call);
+extern void nn_mul_backward(const NnCall *call);
+extern void nn_layerscale_backward(const NnCall *call);
+extern void nn_simam_backward(const NnCall *call);
+extern size_t nn_simam_backward_scratch(const NnGraph *g, const NnNode *node, int n,
+										int threads);
+extern void nn_dropout_backward(const NnCall *call);
+extern void nn_reparameterise_backward(const NnCall *call);
+extern void nn_window_attention_backward(const NnCall *call);
+extern size_t nn_window_attention_backward_scratch(const NnGraph *g, const NnNode *node,
+												   int n, int threads);
 
 /*
  * For loops that a compiler can turn into vectors by itself: compiled for several

@@ -129,6 +129,12 @@ cpu_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 
 	if (!nn_graph_ok(graph, err))
 		return NULL;
+	if (nn_graph_output_node(graph, 0) != graph->nnodes - 1)
+	{
+		nn_fail(err, "the network ends in something else than its first output; make it "
+					 "one for inference first (nn_graph_fold_batchnorm)");
+		return NULL;
+	}
 	net = calloc(1, sizeof(*net));
 	if (net == NULL)
 	{

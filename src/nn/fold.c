@@ -7,6 +7,9 @@
  * into that layer: rows of the weight times f, bias times f plus s.  It also
  * passes backwards through an average without padding, which is linear and keeps
  * constants, and through a maximum where all f are positive, which keeps order.
+ *
+ * Before that, what inference does not need goes: the ancestors of other outputs, and
+ * what only training does.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -205,8 +208,63 @@ fold_all(Fold *f)
 	return true;
 }
 
-NnGraph *
-nn_graph_fold_batchnorm(const NnGraph *g, NnError *err)
+static bool
+only_in_training(NnOpKind kind)
+{
+	return kind == NN_DROPOUT || kind == NN_REPARAMETERISE;
+}
+
+/* Mark what output 0 needs; false: that is everything. */
+static bool
+mark_needed(const NnGraph *g, bool *needed)
+{
+	bool less = false;
+
+	needed[nn_graph_output_node(g, 0)] = true;
+	for (int i = g->nnodes - 1; i >= 0; i--)
+	{
+		int inputs = only_in_training(g->node[i].kind) ? 1 : g->node[i].ninputs;
+
+		less = less || !needed[i] || only_in_training(g->node[i].kind);
+		for (int k = 0; needed[i] && k < inputs; k++)
+			needed[g->node[i].input[k]] = true;
+	}
+	return less;
+}
+
+static NnGraph *
+pruned(const NnGraph *g, const bool *needed, int *place)
+{
+	NnGraph *to = nn_graph_new();
+	Fold f = {.from = g, .to = to};
+
+	for (int i = 0; to && i < g->nnodes; i++)
+	{
+		NnNode node = g->node[i];
+		unsigned with = 0;
+
+		if (!needed[i])
+			continue;
+		if (only_in_training(node.kind))
+		{
+			place[i] = place[node.input[0]];
+			continue;
+		}
+		for (int k = 0; k < node.ninputs; k++)
+			node.input[k] = place[node.input[k]];
+		for (int p = 0; p < node.nparams; p++)
+			if (node.param[p] >= 0)
+				with |= 1u << p;
+		place[i] = nn_graph_add(to, &node, with);
+		if (place[i] < 0)
+			break;
+		copy_params(&f, &g->node[i], &to->node[place[i]]);
+	}
+	return to;
+}
+
+static NnGraph *
+fold_pruned(const NnGraph *g, NnError *err)
 {
 	Fold f = {0};
 	size_t n;
@@ -229,4 +287,30 @@ nn_graph_fold_batchnorm(const NnGraph *g, NnError *err)
 	nn_fail(err, "%s", f.to && f.to->failed ? f.to->error.text : "out of memory");
 	nn_graph_free(f.to);
 	return NULL;
+}
+
+NnGraph *
+nn_graph_fold_batchnorm(const NnGraph *g, NnError *err)
+{
+	NnGraph *less = NULL, *folded = NULL;
+	bool *needed;
+	int *place;
+
+	if (!nn_graph_ok(g, err))
+		return NULL;
+	needed = calloc((size_t) g->nnodes, sizeof(bool));
+	place = calloc((size_t) g->nnodes, sizeof(int));
+	if (needed == NULL || place == NULL)
+		nn_fail(err, "out of memory");
+	else if (mark_needed(g, needed))
+	{
+		less = pruned(g, needed, place);
+		folded = fold_pruned(less, err);
+	}
+	else
+		folded = fold_pruned(g, err);
+	nn_graph_free(less);
+	free(needed);
+	free(place);
+	return folded;
 }

@@ -386,6 +386,164 @@ nn_scale(NnGraph *g, int x, float scale)
 	return nn_graph_add(g, &node, 0);
 }
 
+int
+nn_dropout(NnGraph *g, int x, float rate)
+{
+	NnNode node = start(NN_DROPOUT, x, NULL);
+
+	if (rate == 0)
+		return x;
+	node.rate = rate;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_concat(NnGraph *g, const int *x, int n, int axis)
+{
+	NnNode node = start(NN_CONCAT, x[0], NULL);
+
+	node.ninputs = n;
+	for (int i = 0; i < n && i < NN_MAX_INPUTS; i++)
+		node.input[i] = x[i];
+	node.axis = axis;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_slice(NnGraph *g, int x, int axis, int begin, int count)
+{
+	NnNode node = start(NN_SLICE, x, NULL);
+
+	node.axis = axis;
+	node.index = begin;
+	node.channels = count;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_permute(NnGraph *g, int x, const int *perm)
+{
+	NnNode node = start(NN_PERMUTE, x, NULL);
+
+	if (x >= 0 && x < g->nnodes)
+		memcpy(node.perm, perm, sizeof(int) * (size_t) g->node[x].shape.ndim);
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_upsample(NnGraph *g, int x, int factor, bool bilinear)
+{
+	NnNode node = start(NN_UPSAMPLE, x, NULL);
+
+	node.factor = factor;
+	node.bilinear = bilinear;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_reduce(NnGraph *g, int x, int axis, bool mean)
+{
+	NnNode node = start(NN_REDUCE, x, NULL);
+
+	node.axis = axis;
+	node.mean_of = mean;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_mul(NnGraph *g, int a, int b)
+{
+	NnNode node = start(NN_MUL, a, NULL);
+
+	node.ninputs = 2;
+	node.input[1] = b;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_layerscale(NnGraph *g, int x, const char *name)
+{
+	NnNode node = start(NN_LAYERSCALE, x, name);
+
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_simam(NnGraph *g, int x, float lambda)
+{
+	NnNode node = start(NN_SIMAM, x, NULL);
+
+	node.eps = lambda;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_reparameterise(NnGraph *g, int mean, int logvar)
+{
+	NnNode node = start(NN_REPARAMETERISE, mean, NULL);
+
+	node.ninputs = 2;
+	node.input[1] = logvar;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
+nn_window_attention(NnGraph *g, int x, const char *name, int heads, int window, int shift)
+{
+	NnNode node = start(NN_WINDOW_ATTENTION, x, name);
+
+	node.heads = heads;
+	node.window = window;
+	node.shift = shift;
+	return nn_graph_add(g, &node, 0);
+}
+
+/* -------------------------------------------------------------------- outputs */
+
+void
+nn_graph_set_outputs(NnGraph *g, const int *nodes, int n)
+{
+	if (g == NULL || g->failed)
+		return;
+	if (n < 1 || n > NN_MAX_OUTPUTS)
+	{
+		nn_fail(&g->error, "a network of %d outputs (allowed: 1 to %d)", n,
+				NN_MAX_OUTPUTS);
+		fail_graph(g);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		for (int k = 0; k < i; k++)
+			if (nodes[k] == nodes[i])
+			{
+				nn_fail(&g->error, "outputs %d and %d are one node", k, i);
+				fail_graph(g);
+			}
+		if (nodes[i] < 0 || nodes[i] >= g->nnodes)
+		{
+			nn_fail(&g->error, "output %d is none of the %d nodes", i, g->nnodes);
+			fail_graph(g);
+		}
+		if (g->failed)
+			return;
+		g->output[i] = nodes[i];
+	}
+	g->noutputs = n;
+}
+
+int
+nn_graph_outputs(const NnGraph *g)
+{
+	return g->noutputs > 0 ? g->noutputs : 1;
+}
+
+int
+nn_graph_output_node(const NnGraph *g, int k)
+{
+	return g->noutputs > 0 ? g->output[k] : g->nnodes - 1;
+}
+
 /* ----------------------------------------------------------- reading graphs */
 
 int
@@ -410,7 +568,7 @@ nn_graph_weights(const NnGraph *g)
 const NnNode *
 nn_graph_output(const NnGraph *g)
 {
-	return &g->node[g->nnodes - 1];
+	return &g->node[nn_graph_output_node(g, 0)];
 }
 
 NnGraph *
@@ -446,5 +604,7 @@ nn_graph_copy(const NnGraph *g)
 				target->trainable = source->trainable;
 			}
 	}
+	copy->noutputs = g->noutputs;
+	memcpy(copy->output, g->output, sizeof(copy->output));
 	return copy;
 }

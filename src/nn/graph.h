@@ -63,6 +63,25 @@ extern "C"
 	extern int nn_position(NnGraph *g, int x, const char *name);
 	extern int nn_token(NnGraph *g, int x, int index);
 	extern int nn_scale(NnGraph *g, int x, float scale);
+	extern int nn_dropout(NnGraph *g, int x, float rate); /* rate 0: x itself */
+	extern int nn_concat(NnGraph *g, const int *x, int n, int axis);
+	extern int nn_slice(NnGraph *g, int x, int axis, int begin, int count);
+	extern int nn_permute(NnGraph *g, int x, const int *perm); /* as many as dimensions */
+	extern int nn_upsample(NnGraph *g, int x, int factor, bool bilinear);
+	extern int nn_reduce(NnGraph *g, int x, int axis, bool mean);
+	extern int nn_mul(NnGraph *g, int a, int b);
+	extern int nn_layerscale(NnGraph *g, int x, const char *name);
+	extern int nn_simam(NnGraph *g, int x, float lambda);
+	extern int nn_reparameterise(NnGraph *g, int mean, int logvar);
+	/* [H][W][3C] -> [H][W][C]; window divides H and W, shift < window */
+	extern int nn_window_attention(NnGraph *g, int x, const char *name, int heads,
+								   int window, int shift);
+
+	/* Name the nodes that are wanted, 1 to NN_MAX_OUTPUTS different ones. */
+	extern void nn_graph_set_outputs(NnGraph *g, const int *nodes, int n);
+	extern int nn_graph_outputs(const NnGraph *g); /* how many: at least 1 */
+	/* The index of output k, 0 the one that codes are made of. */
+	extern int nn_graph_output_node(const NnGraph *g, int k);
 
 	/*
 	 * Append a node described by node's kind, name, inputs and attributes.
@@ -74,7 +93,7 @@ extern "C"
 
 	extern int nn_graph_find_param(const NnGraph *g, const char *name); /* -1: none */
 	extern size_t nn_graph_weights(const NnGraph *g); /* number of parameter values */
-	extern const NnNode *nn_graph_output(const NnGraph *g); /* the last node */
+	extern const NnNode *nn_graph_output(const NnGraph *g); /* node of output 0 */
 
 	extern NnGraph *nn_graph_copy(const NnGraph *g); /* with parameters of its own */
 
@@ -82,7 +101,9 @@ extern "C"
 	 * The same network for inference.  A BATCHNORM goes into the CONV2D or LINEAR
 	 * before it, also back through pooling where that changes nothing (fold.c), when
 	 * nobody else reads what lies between; others stay.  An ACTIVATION that follows
-	 * such a layer is fused into it.  NULL and err on failure.
+	 * such a layer is fused into it.  What output 0 does not need, and what only training
+	 * does (DROPOUT, REPARAMETERISE), is left out, so that output 0 is the last node.
+	 * NULL and err on failure.
 	 */
 	extern NnGraph *nn_graph_fold_batchnorm(const NnGraph *g, NnError *err);
 

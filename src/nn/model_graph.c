@@ -24,7 +24,13 @@ typedef enum Attribute
 	A_EPS = 1 << 8,
 	A_HEADS = 1 << 9,
 	A_INDEX = 1 << 10,
-	A_SCALE = 1 << 11
+	A_SCALE = 1 << 11,
+	A_AXIS = 1 << 12,
+	A_PERM = 1 << 13,
+	A_FACTOR = 1 << 14, /* with bilinear */
+	A_MEAN_OF = 1 << 15,
+	A_WINDOWS = 1 << 16, /* window, shift */
+	A_RATE = 1 << 17
 } Attribute;
 
 static const unsigned attributes[NN_OP_COUNT] = {
@@ -40,17 +46,28 @@ static const unsigned attributes[NN_OP_COUNT] = {
 	[NN_RESHAPE] = A_SHAPE,
 	[NN_TOKEN] = A_INDEX,
 	[NN_SCALE] = A_SCALE,
+	[NN_DROPOUT] = A_RATE,
+	[NN_CONCAT] = A_AXIS,
+	[NN_SLICE] = A_AXIS | A_INDEX | A_CHANNELS,
+	[NN_PERMUTE] = A_PERM,
+	[NN_UPSAMPLE] = A_FACTOR,
+	[NN_REDUCE] = A_AXIS | A_MEAN_OF,
+	[NN_SIMAM] = A_EPS,
+	[NN_WINDOW_ATTENTION] = A_HEADS | A_WINDOWS,
 };
 
 static const struct
 {
 	const char *key;
 	unsigned attribute;
-} keys[] = {{"shape", A_SHAPE},		  {"mean", A_MEAN},		{"std", A_STD},
-			{"channels", A_CHANNELS}, {"kernel", A_WINDOW}, {"stride", A_WINDOW},
-			{"pad", A_WINDOW},		  {"groups", A_GROUPS}, {"activation", A_ACTIVATION},
-			{"bias", A_BIAS},		  {"eps", A_EPS},		{"heads", A_HEADS},
-			{"index", A_INDEX},		  {"scale", A_SCALE}};
+} keys[] = {{"shape", A_SHAPE},		  {"mean", A_MEAN},		 {"std", A_STD},
+			{"channels", A_CHANNELS}, {"kernel", A_WINDOW},	 {"stride", A_WINDOW},
+			{"pad", A_WINDOW},		  {"groups", A_GROUPS},	 {"activation", A_ACTIVATION},
+			{"bias", A_BIAS},		  {"eps", A_EPS},		 {"heads", A_HEADS},
+			{"index", A_INDEX},		  {"scale", A_SCALE},	 {"axis", A_AXIS},
+			{"perm", A_PERM},		  {"factor", A_FACTOR},	 {"bilinear", A_FACTOR},
+			{"mean_of", A_MEAN_OF},	  {"window", A_WINDOWS}, {"shift", A_WINDOWS},
+			{"rate", A_RATE}};
 
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -146,6 +163,58 @@ read_shape(const json_t *object, NnShape *shape, NnError *err)
 }
 
 static bool
+read_perm(const json_t *object, int *perm, NnError *err)
+{
+	const json_t *array = json_object_get(object, "perm");
+
+	if (json_array_size(array) < 1 || json_array_size(array) > NN_MAX_DIMS)
+		return nn_fail(err, "\"perm\" is not an array of 1 to %d axes", NN_MAX_DIMS);
+	for (size_t i = 0; i < NN_MAX_DIMS; i++)
+	{
+		perm[i] = -1; /* so that an array that is too short names no axis */
+		if (i < json_array_size(array) &&
+			!int_value(json_array_get(array, i), 0, NN_MAX_DIMS - 1, &perm[i]))
+			return nn_fail(err, "\"perm\" holds something else than axes from 0 to %d",
+						   NN_MAX_DIMS - 1);
+	}
+	return true;
+}
+
+/* true or false; false where it is left out. */
+static bool
+read_flag(const json_t *object, const char *key, bool *flag, NnError *err)
+{
+	const json_t *value = json_object_get(object, key);
+
+	*flag = json_is_true(value);
+	return value == NULL || json_is_boolean(value) ||
+		   nn_fail(err, "\"%s\" is neither true nor false", key);
+}
+
+/* The attributes of the operations that move and weigh values. */
+static bool
+read_further(const json_t *object, unsigned has, NnNode *node, NnError *err)
+{
+	if ((has & A_AXIS) &&
+		!nn_json_int(object, "axis", 0, NN_MAX_DIMS - 1, &node->axis, err))
+		return false;
+	if ((has & A_PERM) && !read_perm(object, node->perm, err))
+		return false;
+	if ((has & A_FACTOR) &&
+		(!nn_json_int(object, "factor", 1, 1024, &node->factor, err) ||
+		 !read_flag(object, "bilinear", &node->bilinear, err)))
+		return false;
+	if ((has & A_MEAN_OF) && !read_flag(object, "mean_of", &node->mean_of, err))
+		return false;
+	if ((has & A_WINDOWS) &&
+		(!nn_json_int(object, "window", 1, NN_MAX_DIM, &node->window, err) ||
+		 !nn_json_int(object, "shift", 0, NN_MAX_DIM, &node->shift, err)))
+		return false;
+	return !(has & A_RATE) ||
+		   read_float(json_object_get(object, "rate"), "rate", &node->rate, err);
+}
+
+static bool
 read_activation(const json_t *object, NnActivation *act, NnError *err)
 {
 	const json_t *value = json_object_get(object, "activation");
@@ -202,8 +271,10 @@ read_attributes(const json_t *object, unsigned has, NnNode *node, unsigned *with
 	if ((has & A_INDEX) &&
 		!nn_json_int(object, "index", 0, NN_MAX_DIM, &node->index, err))
 		return false;
-	return !(has & A_SCALE) ||
-		   read_float(json_object_get(object, "scale"), "scale", &node->scale, err);
+	if ((has & A_SCALE) &&
+		!read_float(json_object_get(object, "scale"), "scale", &node->scale, err))
+		return false;
+	return read_further(object, has, node, err);
 }
 
 static bool
@@ -291,6 +362,10 @@ read_node(const json_t *object, NnGraph *g, NnError *err)
 		return false;
 	if (nn_graph_add(g, &node, with_param) < 0)
 		return nn_fail(err, "%s", g->error.text);
+	if ((attributes[node.kind] & A_PERM) &&
+		json_array_size(json_object_get(object, "perm")) !=
+			(size_t) g->node[g->nnodes - 1].shape.ndim)
+		return nn_fail(err, "\"perm\" names more axes than there are");
 	return true;
 }
 
@@ -342,6 +417,29 @@ floats(const float *value, int n)
 	return array;
 }
 
+static void
+write_further(json_t *object, unsigned has, const NnNode *node)
+{
+	if (has & A_AXIS)
+		json_object_set_new(object, "axis", json_integer(node->axis));
+	if (has & A_PERM)
+		json_object_set_new(object, "perm", ints(node->perm, node->shape.ndim));
+	if (has & A_FACTOR)
+	{
+		json_object_set_new(object, "factor", json_integer(node->factor));
+		json_object_set_new(object, "bilinear", json_boolean(node->bilinear));
+	}
+	if (has & A_MEAN_OF)
+		json_object_set_new(object, "mean_of", json_boolean(node->mean_of));
+	if (has & A_WINDOWS)
+	{
+		json_object_set_new(object, "window", json_integer(node->window));
+		json_object_set_new(object, "shift", json_integer(node->shift));
+	}
+	if (has & A_RATE)
+		json_object_set_new(object, "rate", json_real((double) node->rate));
+}
+
 static json_t *
 write_node(const NnNode *node)
 {
@@ -382,6 +480,7 @@ write_node(const NnNode *node)
 		json_object_set_new(object, "index", json_integer(node->index));
 	if (has & A_SCALE)
 		json_object_set_new(object, "scale", json_real((double) node->scale));
+	write_further(object, has, node);
 	return object;
 }
 

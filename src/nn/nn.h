@@ -29,8 +29,9 @@ extern "C"
 {
 #endif
 
-#define NN_MAX_DIMS 4
-#define NN_MAX_INPUTS 2
+#define NN_MAX_DIMS 6
+#define NN_MAX_INPUTS 4
+#define NN_MAX_OUTPUTS 4
 #define NN_MAX_PARAMS 4
 #define NN_MAX_NAME 128
 
@@ -72,6 +73,18 @@ extern "C"
 		NN_POSITION,	   /* adds a parameter of the node's own shape */
 		NN_TOKEN,		   /* [T][D] -> [D]: token `index` */
 		NN_SCALE,		   /* multiplies by `scale` */
+		NN_DROPOUT,		   /* zeros a share `rate`, the rest / (1 - rate); in training */
+		NN_CONCAT,		   /* 2 to 4 inputs one after another along `axis` */
+		NN_SLICE,		   /* `channels` places of `axis` from `index` on */
+		NN_PERMUTE,	   /* dimension i of the output is dimension perm[i] of the input */
+		NN_UPSAMPLE,   /* [H][W][C], `factor` times larger; nearest or `bilinear` */
+		NN_REDUCE,	   /* the sum over `axis`, or the `mean` */
+		NN_MUL,		   /* two inputs of one shape */
+		NN_LAYERSCALE, /* over the last dimension: times a parameter; param gamma */
+		NN_SIMAM,	   /* [H][W][C]: attention without parameters; `eps` is its lambda */
+		NN_REPARAMETERISE,	 /* mean, log variance: a sample; in inference the mean */
+		NN_WINDOW_ATTENTION, /* [H][W][3C] -> [H][W][C], `heads` heads in windows;
+							  * param relative_position_bias_table */
 		NN_OP_COUNT
 	} NnOpKind;
 
@@ -107,12 +120,18 @@ extern "C"
 		int param[NN_MAX_PARAMS]; /* indexes of parameters, -1 where absent */
 		/* attributes; those a kind does not use are zero */
 		int kernel[2], stride[2], pad[2], groups; /* height, width */
-		int channels;							  /* outputs of CONV2D and LINEAR */
+		int channels;			 /* outputs of CONV2D and LINEAR; SLICE */
 		NnActivation activation; /* ACTIVATION; fused after CONV2D and LINEAR */
 		int heads;				 /* ATTENTION */
-		int index;				 /* TOKEN */
-		float eps;				 /* BATCHNORM, LAYERNORM */
+		int index;				 /* TOKEN; SLICE: where it begins */
+		float eps;				 /* BATCHNORM, LAYERNORM; SIMAM: lambda */
 		float scale;			 /* SCALE */
+		float rate;				 /* DROPOUT */
+		int axis;				 /* CONCAT, SLICE, REDUCE */
+		int perm[NN_MAX_DIMS];	 /* PERMUTE */
+		int factor;				 /* UPSAMPLE */
+		bool bilinear, mean_of;	 /* UPSAMPLE; REDUCE: mean rather than sum */
+		int window, shift;		 /* WINDOW_ATTENTION: side, and how far windows move */
 		float mean[3], std[3];	 /* INPUT */
 	} NnNode;
 
@@ -122,6 +141,8 @@ extern "C"
 		NnNode *node;
 		int nparams;
 		NnParam *param;
+		/* nodes that are wanted; none named: the last one (nn_graph_output_node) */
+		int noutputs, output[NN_MAX_OUTPUTS];
 		/* bookkeeping of the builder (graph.h) */
 		int node_room, param_room;
 		bool borrows_data; /* parameters belong to somebody else, e.g. a mapped file */

@@ -31,7 +31,9 @@ typedef struct NnCall
 	float *scratch;					/* NnOp.scratch floats, 64-byte aligned */
 
 	/* training */
-	bool train; /* BATCHNORM takes the batch's statistics and moves the running ones */
+	uint64_t seed; /* of this step: DROPOUT, REPARAMETERISE (random.h) */
+	int first;	   /* place of the first picture in the whole batch */
+	bool train;	   /* BATCHNORM takes the batch's statistics and moves the running ones */
 	float momentum; /* weight of the new batch in the running statistics */
 	float *saved;	/* NnOp.saved floats, forward to backward; NULL in inference */
 	const float *grad_out;
@@ -54,7 +56,7 @@ typedef struct NnParamSpec
 
 /* Check attributes and inputs and fill node->shape; the trouble is named in err. */
 extern bool nn_infer(const NnGraph *g, NnNode *node, NnError *err);
-extern int nn_op_inputs(NnOpKind kind);
+extern int nn_op_inputs(NnOpKind kind); /* 0 where it varies */
 /* Forward may write over an input: each output needs its own row of it only. */
 extern bool nn_may_overwrite(NnOpKind kind);
 /* Fill spec[0 .. result-1], the kind's parameters; node->shape is known. */
@@ -112,6 +114,7 @@ nn_shape_cols(const NnShape *s)
  *	BATCHNORM	mean[C], 1/sqrt(var + eps)[C] of this batch
  *	LAYERNORM	mean, 1/sqrt(var + eps) for each of the n * rows rows
  *	ATTENTION	probabilities [n][heads][T][T]
+ *	WINDOW_ATTENTION	probabilities [n][windows][heads][w*w][w*w]
  * The others leave nothing: in and out suffice.  A fused activation must be
  * IDENTITY when training: use ACTIVATION nodes, fold and fuse at export.
  */

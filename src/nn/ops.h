@@ -46,4 +46,25 @@ extern void nn_position_forward(const NnCall *call);
 extern void nn_token_forward(const NnCall *call);
 extern void nn_scale_forward(const NnCall *call);
 
+/* op_move.c */
+extern void nn_concat_forward(const NnCall *call);
+extern void nn_slice_forward(const NnCall *call);
+extern void nn_permute_forward(const NnCall *call);
+extern void nn_upsample_forward(const NnCall *call);
+extern void nn_reduce_forward(const NnCall *call);
+
+/* op_gate.c */
+extern void nn_mul_forward(const NnCall *call);
+extern void nn_layerscale_forward(const NnCall *call);
+extern void nn_simam_forward(const NnCall *call);
+extern size_t nn_simam_scratch(const NnGraph *g, const NnNode *node, int n, int threads);
+extern void nn_dropout_forward(const NnCall *call);
+extern void nn_reparameterise_forward(const NnCall *call);
+
+/* op_window.c */
+extern void nn_window_attention_forward(const NnCall *call);
+extern size_t nn_window_attention_scratch(const NnGraph *g, const NnNode *node, int n,
+										  int threads);
+extern size_t nn_window_attention_saved(const NnGraph *g, const NnNode *node, int n);
+
 #endif

@@ -258,7 +258,7 @@ infer_add(const NnGraph *g, NnNode *node, NnError *err)
 	char at[64], bt[64];
 
 	if (!nn_shape_equal(a, b))
-		return nn_fail(err, "add: the shapes %s and %s differ",
+		return nn_fail(err, "%s: the shapes %s and %s differ", nn_op_name(node->kind),
 					   nn_shape_text(a, at, sizeof(at)),
 					   nn_shape_text(b, bt, sizeof(bt)));
 	node->shape = *a;
@@ -343,6 +343,157 @@ infer_scale(const NnGraph *g, NnNode *node, NnError *err)
 	return infer_same(g, node, err);
 }
 
+static bool
+infer_dropout(const NnGraph *g, NnNode *node, NnError *err)
+{
+	if (!(node->rate >= 0 && node->rate < 1))
+		return nn_fail(err, "dropout: a rate of %g is not in [0, 1)",
+					   (double) node->rate);
+	return infer_same(g, node, err);
+}
+
+static bool
+check_axis(const NnNode *node, const NnShape *in, NnError *err)
+{
+	char text[64];
+
+	if (node->axis >= 0 && node->axis < in->ndim)
+		return true;
+	return nn_fail(err, "%s: there is no axis %d in %s", nn_op_name(node->kind),
+				   node->axis, nn_shape_text(in, text, sizeof(text)));
+}
+
+static bool
+infer_concat(const NnGraph *g, NnNode *node, NnError *err)
+{
+	NnShape all = *nn_input_shape(g, node, 0);
+	char at[64], bt[64];
+
+	if (!check_axis(node, &all, err))
+		return false;
+	for (int i = 1; i < node->ninputs; i++)
+	{
+		NnShape other = *nn_input_shape(g, node, i);
+		int length = other.ndim == all.ndim ? other.dim[node->axis] : 0;
+
+		other.dim[node->axis] = all.dim[node->axis];
+		if (!nn_shape_equal(&all, &other))
+			return nn_fail(err, "concat: %s and %s differ in more than axis %d",
+						   nn_shape_text(&all, at, sizeof(at)),
+						   nn_shape_text(nn_input_shape(g, node, i), bt, sizeof(bt)),
+						   node->axis);
+		/* each is at most NN_MAX_DIM, and there are few */
+		all.dim[node->axis] += length;
+	}
+	node->shape = all;
+	return true;
+}
+
+static bool
+infer_slice(const NnGraph *g, NnNode *node, NnError *err)
+{
+	const NnShape *in = nn_input_shape(g, node, 0);
+
+	if (!check_axis(node, in, err))
+		return false;
+	if (node->index < 0 || node->channels < 1 ||
+		node->channels > in->dim[node->axis] - node->index)
+		return nn_fail(err, "slice: %d from %d on are not among the %d of axis %d",
+					   node->channels, node->index, in->dim[node->axis], node->axis);
+	node->shape = *in;
+	node->shape.dim[node->axis] = node->channels;
+	return true;
+}
+
+static bool
+infer_permute(const NnGraph *g, NnNode *node, NnError *err)
+{
+	const NnShape *in = nn_input_shape(g, node, 0);
+	unsigned seen = 0;
+
+	node->shape.ndim = in->ndim;
+	for (int i = 0; i < in->ndim; i++)
+	{
+		if (node->perm[i] < 0 || node->perm[i] >= in->ndim ||
+			(seen & (1u << node->perm[i])))
+			return nn_fail(err, "permute: the order does not name each of %d axes once",
+						   in->ndim);
+		seen |= 1u << node->perm[i];
+		node->shape.dim[i] = in->dim[node->perm[i]];
+	}
+	return true;
+}
+
+static bool
+infer_upsample(const NnGraph *g, NnNode *node, NnError *err)
+{
+	const NnShape *in = nn_input_shape(g, node, 0);
+
+	if (!want_dims(node, in, 3, err))
+		return false;
+	if (node->factor < 1 || node->factor > 1024)
+		return nn_fail(err, "upsample: a factor of %d (allowed: 1 to 1024)",
+					   node->factor);
+	/* 2^20 x 2^10 at most */
+	node->shape =
+		shape3(in->dim[0] * node->factor, in->dim[1] * node->factor, in->dim[2]);
+	return true;
+}
+
+static bool
+infer_reduce(const NnGraph *g, NnNode *node, NnError *err)
+{
+	const NnShape *in = nn_input_shape(g, node, 0);
+
+	if (!check_axis(node, in, err))
+		return false;
+	node->shape = (NnShape){0};
+	for (int i = 0; i < in->ndim; i++)
+		if (i != node->axis)
+			node->shape.dim[node->shape.ndim++] = in->dim[i];
+	if (node->shape.ndim == 0)
+		node->shape = shape1(1);
+	return true;
+}
+
+static bool
+infer_simam(const NnGraph *g, NnNode *node, NnError *err)
+{
+	return want_dims(node, nn_input_shape(g, node, 0), 3, err) &&
+		   infer_norm(g, node, err);
+}
+
+static bool
+infer_window_attention(const NnGraph *g, NnNode *node, NnError *err)
+{
+	const NnShape *in = nn_input_shape(g, node, 0);
+	int w = node->window;
+
+	if (!want_dims(node, in, 3, err))
+		return false;
+	if (w < 1 || w > 64 || in->dim[0] % w != 0 || in->dim[1] % w != 0 ||
+		node->shift < 0 || node->shift >= w)
+		return nn_fail(err,
+					   "window_attention \"%s\": windows of %d (1 to 64), shifted by %d, "
+					   "do not cut a map of %d x %d",
+					   node->name, w, node->shift, in->dim[0], in->dim[1]);
+	if (node->heads < 1 || in->dim[2] % 3 != 0 || in->dim[2] / 3 % node->heads != 0)
+		return nn_fail(
+			err,
+			"window_attention \"%s\": %d values a place are not 3 x %d heads x "
+			"a whole number",
+			node->name, in->dim[2], node->heads);
+	/* probabilities of one picture: a row of the window for each place and head */
+	if ((size_t) in->dim[0] * (size_t) in->dim[1] * (size_t) (w * w) >
+		NN_MAX_ELEMENTS / (size_t) node->heads)
+		return nn_fail(err,
+					   "window_attention \"%s\": %d heads over %d x %d places in "
+					   "windows of %d are too many",
+					   node->name, node->heads, in->dim[0], in->dim[1], w);
+	node->shape = shape3(in->dim[0], in->dim[1], in->dim[2] / 3);
+	return true;
+}
+
 typedef struct Rule
 {
 	const char *name;
@@ -368,6 +519,17 @@ static const Rule rule[NN_OP_COUNT] = {
 	[NN_POSITION] = {"position", 1, infer_same},
 	[NN_TOKEN] = {"token", 1, infer_token},
 	[NN_SCALE] = {"scale", 1, infer_scale},
+	[NN_DROPOUT] = {"dropout", 1, infer_dropout},
+	[NN_CONCAT] = {"concat", 0, infer_concat},
+	[NN_SLICE] = {"slice", 1, infer_slice},
+	[NN_PERMUTE] = {"permute", 1, infer_permute},
+	[NN_UPSAMPLE] = {"upsample", 1, infer_upsample},
+	[NN_REDUCE] = {"reduce", 1, infer_reduce},
+	[NN_MUL] = {"mul", 2, infer_add},
+	[NN_LAYERSCALE] = {"layerscale", 1, infer_same},
+	[NN_SIMAM] = {"simam", 1, infer_simam},
+	[NN_REPARAMETERISE] = {"reparameterise", 2, infer_add},
+	[NN_WINDOW_ATTENTION] = {"window_attention", 1, infer_window_attention},
 };
 
 const char *
@@ -387,7 +549,10 @@ nn_infer(const NnGraph *g, NnNode *node, NnError *err)
 {
 	if ((unsigned) node->kind >= NN_OP_COUNT)
 		return nn_fail(err, "unknown operation %d", (int) node->kind);
-	if (node->ninputs != rule[node->kind].ninputs)
+	if (node->kind == NN_CONCAT && (node->ninputs < 2 || node->ninputs > NN_MAX_INPUTS))
+		return nn_fail(err, "concat takes 2 to %d inputs, not %d", NN_MAX_INPUTS,
+					   node->ninputs);
+	if (node->kind != NN_CONCAT && node->ninputs != rule[node->kind].ninputs)
 		return nn_fail(err, "%s \"%s\" takes %d inputs, not %d", rule[node->kind].name,
 					   node->name, rule[node->kind].ninputs, node->ninputs);
 	for (int i = 0; i < node->ninputs; i++)
@@ -412,6 +577,10 @@ nn_may_overwrite(NnOpKind kind)
 		case NN_RESHAPE:
 		case NN_POSITION:
 		case NN_SCALE:
+		case NN_DROPOUT:
+		case NN_MUL:
+		case NN_LAYERSCALE:
+		case NN_REPARAMETERISE:
 			return true;
 		default:
 			return false;
@@ -455,6 +624,15 @@ nn_param_specs(const NnGraph *g, const NnNode *node, NnParamSpec *spec)
 			return 1;
 		case NN_POSITION:
 			spec[0] = (NnParamSpec){"", node->shape, false, true, 0};
+			return 1;
+		case NN_LAYERSCALE:
+			spec[0] = (NnParamSpec){".gamma", shape1(cols), false, true, 1};
+			return 1;
+		case NN_WINDOW_ATTENTION:
+			spec[0] = (NnParamSpec){
+				".relative_position_bias_table",
+				shape2((2 * node->window - 1) * (2 * node->window - 1), node->heads),
+				false, true, 0};
 			return 1;
 		default:
 			return 0;

@@ -49,6 +49,16 @@ nn_node_work(const NnGraph *g, const NnNode *node)
 			tokens = node->shape.dim[0];
 			return 2 * tokens * tokens * node->heads *
 				   whole_lanes(node->shape.dim[1] / node->heads);
+		case NN_WINDOW_ATTENTION:
+			/* the same within each window, and its rows twice moved */
+			return size * 4 + 2 * size / node->shape.dim[2] * node->window *
+								  node->window * node->heads *
+								  whole_lanes(node->shape.dim[2] / node->heads);
+		case NN_REDUCE:
+			return (double) nn_shape_size(nn_input_shape(g, node, 0));
+		case NN_UPSAMPLE:
+		case NN_SIMAM:
+			return 4 * size;
 		default:
 			return size;
 	}

@@ -45,8 +45,8 @@ typedef struct Bench
 {
 	NnGraph *g;
 	NnCall call;
-	size_t in_size[2], out_size; /* of the batch */
-	float *in[2], *param[4], *weight;
+	size_t in_size[4], out_size; /* of the batch */
+	float *in[4], *param[4], *weight;
 } Bench;
 
 /*
@@ -64,7 +64,13 @@ bench_new(NnGraph *g, int n)
 
 	if (!nn_graph_ok(g, &err))
 		fail_msg("%s", err.text);
-	b.call = (NnCall){.graph = g, .node = node, .n = n, .train = true, .momentum = 0};
+	b.call = (NnCall){.graph = g,
+					  .node = node,
+					  .n = n,
+					  .train = true,
+					  .momentum = 0,
+					  .seed = 17,
+					  .first = 5};
 	for (int k = 0; k < node->ninputs; k++)
 	{
 		b.in_size[k] = n * nn_shape_size(nn_input_shape(g, node, k));
@@ -154,8 +160,8 @@ check(NnGraph *g, int n)
 		avoid_kinks(b.in[0], b.in_size[0]);
 	for (int add = 0; add < 2; add++)
 	{
-		float *grad[2] = {NULL};
-		float *before[2] = {NULL};
+		float *grad[4] = {NULL};
+		float *before[4] = {NULL};
 		float *param_before[4] = {NULL};
 
 		for (int k = 0; k < node->ninputs; k++)
@@ -334,6 +340,87 @@ test_add(void **state)
 	nn_scale(g, 0, 1); /* only to have a second node of that shape */
 	nn_graph_add(g, &add, 0);
 	check(g, 2);
+}
+
+/* Move values; the parts of a concatenation differ in length. */
+static void
+test_moves(void **state)
+{
+	static const int orders[][4] = {{1, 2, 0, 0}, {0, 2, 1, 0}, {2, 0, 1, 0}};
+	NnGraph *g;
+	int parts[4];
+
+	(void) state;
+	for (int axis = 0; axis < 3; axis++)
+	{
+		g = source(3, 3, 4, 5);
+		nn_slice(g, 0, axis, 1, 2);
+		check(g, 2);
+		g = source(3, 3, 4, 5);
+		parts[0] = nn_slice(g, 0, axis, 0, 1);
+		parts[1] = 0;
+		parts[2] = nn_slice(g, 0, axis, 1, 2);
+		nn_concat(g, parts, 3, axis);
+		check(g, 2);
+		g = source(3, 3, 4, 5);
+		nn_reduce(g, 0, axis, axis == 1);
+		check(g, 2);
+		g = source(3, 3, 4, 5);
+		nn_permute(g, 0, orders[axis]);
+		check(g, 2);
+	}
+	for (int factor = 1; factor < 4; factor++)
+		for (int bilinear = 0; bilinear < 2; bilinear++)
+		{
+			g = source(3, 3, 2, 2);
+			nn_upsample(g, 0, factor, bilinear);
+			check(g, 2);
+		}
+}
+
+static void
+test_gates(void **state)
+{
+	NnGraph *g = source(2, 3, 4, 0);
+
+	(void) state;
+	nn_mul(g, 0, nn_scale(g, 0, 1)); /* a second node of that shape */
+	check(g, 2);
+	g = source(3, 2, 3, 4);
+	nn_layerscale(g, 0, "ls1");
+	check(g, 2);
+	g = source(3, 4, 3, 5);
+	nn_simam(g, 0, 0.1f);
+	check(g, 2);
+	g = source(3, 1, 1, 3);
+	nn_simam(g, 0, 0.1f);
+	check(g, 2);
+	g = source(2, 6, 7, 0);
+	nn_dropout(g, 0, 0.3f);
+	check(g, 3);
+	g = source(1, 9, 0, 0);
+	nn_reparameterise(g, 0, nn_scale(g, 0, 1));
+	check(g, 3);
+}
+
+static void
+test_windows(void **state)
+{
+	static const int cases[][5] = {/* height, width, channels, window, shift */
+								   {4, 6, 4, 2, 0},
+								   {4, 6, 4, 2, 1},
+								   {3, 3, 6, 3, 0},
+								   {6, 3, 2, 3, 1}};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		const int *c = cases[i];
+		NnGraph *g = source(3, c[0], c[1], 3 * c[2]);
+
+		nn_window_attention(g, 0, "attn", 2, c[3], c[4]);
+		check(g, 2);
+	}
 }
 
 /* Max-pool: where the maximum is far from the others the gradient is that of a copy;
@@ -606,12 +693,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_conv),		 cmocka_unit_test(test_linear),
-		cmocka_unit_test(test_norms),		 cmocka_unit_test(test_activations),
-		cmocka_unit_test(test_pools),		 cmocka_unit_test(test_simple),
-		cmocka_unit_test(test_add),			 cmocka_unit_test(test_maxpool),
-		cmocka_unit_test(test_maxpool_ties), cmocka_unit_test(test_direct),
-		cmocka_unit_test(test_tiles),
+		cmocka_unit_test(test_conv),	cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_norms),	cmocka_unit_test(test_activations),
+		cmocka_unit_test(test_pools),	cmocka_unit_test(test_simple),
+		cmocka_unit_test(test_add),		cmocka_unit_test(test_moves),
+		cmocka_unit_test(test_gates),	cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_maxpool), cmocka_unit_test(test_maxpool_ties),
+		cmocka_unit_test(test_direct),	cmocka_unit_test(test_tiles),
 	};
 
 	rng_seed(&rng, 20, 1);

@@ -30,18 +30,27 @@ extern Tape *tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward
 extern void tape_free(Tape *tape);
 
 /*
- * Run n <= max_batch pictures; returns the last node's output, n rows, the tape's
+ * Run n <= max_batch pictures; returns output 0, n rows, the tape's
  * own memory.  train: batch norms use the statistics of this batch and move the
  * running ones by `momentum`; backward may follow.
  */
 extern const float *tape_forward(Tape *tape, const uint8_t *images, int n, bool train,
 								 float momentum);
 
+/* Output k of the last forward pass (nn_graph_output_node); 0 is what it returned. */
+extern const float *tape_output(const Tape *tape, int k);
+
+/* What random numbers the forward passes from now on draw (nn/random.h). */
+extern void tape_seed(Tape *tape, uint64_t seed);
+
 /*
  * Gradients of all trainable parameters from that of the last forward pass's output
  * (n rows); they replace those of the call before.
  */
 extern void tape_backward(Tape *tape, const float *grad_out);
+
+/* The same from the gradients of all outputs; NULL for one that has none. */
+extern void tape_backward_outputs(Tape *tape, const float *const *grad_out);
 
 /* Gradient of parameter i, in the parameter's layout; NULL if it is not trainable. */
 extern const float *tape_gradient(const Tape *tape, int param);

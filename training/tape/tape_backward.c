@@ -235,9 +235,23 @@ reduce_range(void *arg, int begin, int end, int thread)
 void
 tape_backward(Tape *t, const float *grad_out)
 {
-	TapeNode *last = &t->node[t->graph->nnodes - 1];
+	const float *grads[NN_MAX_OUTPUTS] = {grad_out};
 
-	memcpy(last->grad, grad_out, t->n * last->size * sizeof(float));
+	tape_backward_outputs(t, grads);
+}
+
+void
+tape_backward_outputs(Tape *t, const float *const *grad_out)
+{
+	for (int k = 0; k < nn_graph_outputs(t->graph); k++)
+	{
+		TapeNode *out = &t->node[nn_graph_output_node(t->graph, k)];
+
+		if (out->grad && grad_out[k])
+			memcpy(out->grad, grad_out[k], t->n * out->size * sizeof(float));
+		else if (out->grad)
+			memset(out->grad, 0, t->n * out->size * sizeof(float));
+	}
 	tape_slices(t, zero_slice, NULL);
 	for (int s = t->nsegments - 1; s >= 0; s--)
 	{
@@ -258,11 +272,16 @@ tape_backward(Tape *t, const float *grad_out)
 const char *
 tape_not_finite(const Tape *t)
 {
-	const TapeNode *last = &t->node[t->graph->nnodes - 1];
+	for (int k = 0; k < nn_graph_outputs(t->graph); k++)
+	{
+		int node = nn_graph_output_node(t->graph, k);
+		const TapeNode *out = &t->node[node];
 
-	for (size_t i = 0; i < t->n * last->size; i++)
-		if (!isfinite(last->value[i]))
-			return t->graph->node[t->graph->nnodes - 1].name;
+		for (size_t i = 0; i < t->n * out->size; i++)
+			if (!isfinite(out->value[i]))
+				return t->graph->node[node].name[0] ? t->graph->node[node].name
+													: "an output";
+	}
 	for (int p = 0; t->backward && p < t->graph->nparams; p++)
 	{
 		const float *grad = tape_gradient(t, p);

@@ -51,6 +51,8 @@ tape_call(const Tape *t, int i, int first, int n, float *scratch)
 		.scratch = scratch + t->op_scratch_at,
 		.train = t->train,
 		.momentum = t->momentum,
+		.seed = t->seed,
+		.first = first,
 		.saved = t->train && tn->saved ? tn->saved_data + first * tn->saved : NULL,
 	};
 
@@ -201,5 +203,17 @@ tape_forward(Tape *t, const uint8_t *images, int n, bool train, float momentum)
 					   TAPE_SLICES * 2 * t->node[i].channels * sizeof(double));
 		tape_slices(t, forward_slice, seg);
 	}
-	return t->node[t->graph->nnodes - 1].value;
+	return tape_output(t, 0);
+}
+
+const float *
+tape_output(const Tape *t, int k)
+{
+	return t->node[nn_graph_output_node(t->graph, k)].value;
+}
+
+void
+tape_seed(Tape *t, uint64_t seed)
+{
+	t->seed = seed;
 }

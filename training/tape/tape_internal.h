@@ -72,6 +72,7 @@ struct Tape
 	int n;
 	bool train;
 	float momentum;
+	uint64_t seed;
 };
 
 /* Pictures begin .. end-1 of slice s. */

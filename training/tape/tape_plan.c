@@ -17,7 +17,8 @@ reads_input(NnOpKind kind)
 {
 	return kind == NN_CONV2D || kind == NN_LINEAR || kind == NN_BATCHNORM ||
 		   kind == NN_LAYERNORM || kind == NN_ACTIVATION || kind == NN_MAXPOOL ||
-		   kind == NN_ATTENTION;
+		   kind == NN_ATTENTION || kind == NN_MUL || kind == NN_LAYERSCALE ||
+		   kind == NN_SIMAM || kind == NN_REPARAMETERISE || kind == NN_WINDOW_ATTENTION;
 }
 
 static bool
@@ -46,6 +47,15 @@ find_segments(Tape *t)
 	t->nsegments = s + 1;
 }
 
+static bool
+is_output(const NnGraph *g, int node)
+{
+	for (int k = 0; k < nn_graph_outputs(g); k++)
+		if (nn_graph_output_node(g, k) == node)
+			return true;
+	return false;
+}
+
 static void
 find_gradients(Tape *t)
 {
@@ -62,7 +72,8 @@ find_gradients(Tape *t)
 			if (t->node[g->node[i].input[k]].wants_grad)
 				n->wants_grad = n->gives_grad[k] = true;
 	}
-	/* Walking backwards, the first reader of a node writes its gradient. */
+	/* Walking backwards, the first reader of a node writes its gradient; that of an
+	 * output has been given. */
 	for (int i = g->nnodes - 1; i >= 0; i--)
 		for (int k = 0; k < g->node[i].ninputs; k++)
 		{
@@ -70,6 +81,7 @@ find_gradients(Tape *t)
 
 			if (!t->node[i].gives_grad[k])
 				continue;
+			t->node[i].grad_added[k] = is_output(g, from);
 			for (int j = i; j < g->nnodes && !t->node[i].grad_added[k]; j++)
 				for (int m = 0; m < g->node[j].ninputs; m++)
 					if ((j > i || m < k) && g->node[j].input[m] == from)
@@ -82,8 +94,11 @@ find_kept(Tape *t)
 {
 	const NnGraph *g = t->graph;
 
-	t->node[g->nnodes - 1].value_kept = true;
-	t->node[g->nnodes - 1].grad_kept = true;
+	for (int k = 0; k < nn_graph_outputs(g); k++)
+	{
+		t->node[nn_graph_output_node(g, k)].value_kept = true;
+		t->node[nn_graph_output_node(g, k)].grad_kept = true;
+	}
 	for (int i = 0; i < g->nnodes; i++)
 	{
 		TapeNode *n = &t->node[i];
@@ -356,6 +371,8 @@ tape_node_macs(const NnGraph *g, int i)
 			return out * nn_shape_cols(nn_input_shape(g, node, 0));
 		case NN_ATTENTION:
 			return 2.0 * node->shape.dim[0] * out;
+		case NN_WINDOW_ATTENTION:
+			return 2.0 * node->window * node->window * out;
 		default:
 			return 0;
 	}
