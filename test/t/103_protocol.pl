@@ -69,17 +69,17 @@ my $bulk = connect_engine();
 my $writer = fork // die "fork: $!";
 if (!$writer)
 {
-	print $bulk request(ENCODE, $_, $m64, 0, $large) for 1 .. 60;
+	print $bulk request(ENCODE, $_, $m64, 0, $large) for 1 .. 400;
 	$bulk->flush;
 	require POSIX;
 	POSIX::_exit(0);
 }
-ok(wait_until(sub { status($client) =~ /"queued": (\d+)/ && $1 > 20 }, 20), 'a queue has formed');
+ok(wait_until(sub { status($client) =~ /"queued": (\d+)/ && $1 > 10 }, 20), 'a queue has formed');
 my ($before) = status($client) =~ /"images": (\d+)/;
 is((ask($client, ENCODE, 1, $m64, 0, $red))[0], OK, 'another client is answered');
 my ($during) = status($client) =~ /"images": (\d+)/;
 cmp_ok($during - $before, '<', 15, '... before those that were in the queue');
-receive($bulk) for 1 .. 60;
+receive($bulk) for 1 .. 400;
 waitpid $writer, 0;
 close $bulk;
 
