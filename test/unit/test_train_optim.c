@@ -117,10 +117,44 @@ test_rates(void **state)
 	nn_graph_free(g);
 }
 
+/* A gradient longer than the limit is shortened to it; a shorter one is left alone. */
+static void
+test_clip(void **state)
+{
+	OptimOptions o = {.kind = OPTIM_SGD, .clip = 0.5};
+	float gradient[64];
+	TrainError err;
+	NnGraph *g = small_net();
+	NnParam *weight = &g->param[nn_graph_find_param(g, "conv.weight")];
+	size_t n = 0;
+	double norm;
+	Optim *optim = optim_new(g, &o, 1, &err);
+
+	(void) state;
+	assert_non_null(optim);
+	for (int i = 0; i < 64; i++)
+		gradient[i] = 0.25f;
+	for (int i = 0; i < g->nparams; i++)
+		n += g->param[i].trainable ? nn_shape_size(&g->param[i].shape) : 0;
+	norm = 0.25 * sqrt((double) n);
+	assert_true(norm > 0.5);
+	weight->data[0] = 2;
+	optim_step(optim, 1, one, gradient);
+	assert_true(fabs(optim->norm - norm) < 1e-6);
+	assert_true(fabs(weight->data[0] - (2 - 0.25 * 0.5 / norm)) < 1e-6);
+	for (int i = 0; i < 64; i++)
+		gradient[i] = 1e-3f;
+	weight->data[0] = 2;
+	optim_step(optim, 1, one, gradient);
+	assert_true(weight->data[0] == 2 - 1e-3f);
+	optim_free(optim);
+	nn_graph_free(g);
+}
+
 static void
 test_schedule(void **state)
 {
-	Schedule s = {0.2, 0.25, 0.07};
+	Schedule s = {0.2, 0.25, 0.07, SCHEDULE_LINEAR};
 
 	(void) state;
 	assert_true(schedule_rate(&s, 0, 1000) == 0.2);
@@ -128,6 +162,18 @@ test_schedule(void **state)
 	assert_true(fabs(schedule_rate(&s, 250, 1000) - 1) < 1e-12);
 	assert_true(fabs(schedule_rate(&s, 625, 1000) - 0.535) < 1e-12);
 	assert_true(fabs(schedule_rate(&s, 1000, 1000) - 0.07) < 1e-12);
+	s.kind = SCHEDULE_COSINE;
+	assert_true(fabs(schedule_rate(&s, 125, 1000) - 0.6) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 250, 1000) - 1) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 500, 1000) - (0.07 + 0.93 * 0.75)) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 1000, 1000) - 0.07) < 1e-12);
+	s.kind = SCHEDULE_ONE_CYCLE;
+	assert_true(fabs(schedule_rate(&s, 0, 1000) - 0.2) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 125, 1000) - 0.6) < 1e-12);
+	/* a third of the way up the cosine is at a quarter of its height */
+	assert_true(fabs(schedule_rate(&s, 100, 1200) - (0.2 + 0.8 / 4)) < 1e-12);
+	assert_true(fabs(schedule_rate(&s, 750, 1000) - (0.07 + 0.93 * 0.25)) < 1e-12);
+	s.kind = SCHEDULE_LINEAR;
 	s.warm = 0;
 	assert_true(schedule_rate(&s, 0, 1000) == 1);
 }
@@ -141,6 +187,14 @@ test_averages(void **state)
 	Average a;
 
 	(void) state;
+	/* a decay of one's own, once the first steps are over */
+	assert_true(average_init(&a, AVERAGE_EMA, g, &err));
+	a.decay = 0.5;
+	*value = 4;
+	average_update(&a, g, 1000, 2000);
+	assert_true(fabs(a.data[nn_graph_find_param(g, "conv.bias")][0] - 2) < 1e-6);
+	average_free(&a);
+	*value = 0;
 	/* EMA: decay min(0.999, (1 + t) / (10 + t)) */
 	assert_true(average_init(&a, AVERAGE_EMA, g, &err));
 	*value = 1;
@@ -171,8 +225,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sgd),		 cmocka_unit_test(test_adamw),
-		cmocka_unit_test(test_rates),	 cmocka_unit_test(test_schedule),
-		cmocka_unit_test(test_averages),
+		cmocka_unit_test(test_rates),	 cmocka_unit_test(test_clip),
+		cmocka_unit_test(test_schedule), cmocka_unit_test(test_averages),
 	};
 
 	return cmocka_run_group_tests_name("train optim", tests, NULL, NULL);

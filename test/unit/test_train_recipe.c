@@ -317,6 +317,31 @@ test_explanations(void **state)
 	assert_string_equal(err.text, "lower train.batch");
 }
 
+/* Layers nearer to the pixels learn more slowly. */
+static void
+test_layer_rates(void **state)
+{
+	static const struct
+	{
+		const char *param;
+		double rate;
+	} want[] = {
+		{"hash.weight", 1},
+		{"blocks.1.attn.qkv.weight", 0.5},
+		{"blocks.0.mlp.fc2.bias", 0.25},
+		{"patch_embed.proj.weight", 0.125},
+		{"pos_embed", 0.125},
+	};
+	Recipe r;
+
+	(void) state;
+	good(&r, "[network]\narch = vit-ti depth=2\n[optimiser]\nlayer-decay = 0.5\n");
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		assert_true(network_rate_of(&r.options, want[i].param) == want[i].rate);
+	good(&r, "[network]\narch = vit-ti depth=2\n");
+	assert_true(network_rate_of(&r.options, "pos_embed") == 1);
+}
+
 /* ------------------------------------------------------------------ shipped ones */
 
 static void
@@ -505,6 +530,7 @@ main(void)
 		cmocka_unit_test(test_hostile_files),
 		cmocka_unit_test(test_assignments),
 		cmocka_unit_test(test_explanations),
+		cmocka_unit_test(test_layer_rates),
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_shipped_train),
 		cmocka_unit_test(test_cpu_30min_is_the_default),

@@ -61,7 +61,8 @@ average_update(Average *a, NnGraph *graph, int64_t step, int64_t total)
 	if (back)
 		decay = pow(0.95, 5) * pow((double) step / (double) total, 3);
 	else
-		decay = fmin(0.999, (1.0 + (double) step) / (10.0 + (double) step));
+		decay = fmin(a->decay > 0 ? a->decay : 0.999,
+					 (1.0 + (double) step) / (10.0 + (double) step));
 	for (int i = 0; i < graph->nparams; i++)
 		blend(a->data[i], graph->param[i].data, nn_shape_size(&graph->param[i].shape),
 			  (float) (1 - decay), back);

@@ -62,6 +62,33 @@ is_norm_bias(const NnGraph *g, int param)
 	return false;
 }
 
+static bool
+is_position(const NnGraph *g, int param)
+{
+	for (int i = 0; i < g->nnodes; i++)
+		if (g->node[i].kind == NN_POSITION && g->node[i].param[0] == param)
+			return true;
+	return false;
+}
+
+/* Room to shorten one gradient in. */
+static bool
+take_room(Optim *o)
+{
+	size_t largest = 0;
+
+	if (!(o->options.clip > 0))
+		return true;
+	for (int i = 0; i < o->graph->nparams; i++)
+	{
+		size_t size = nn_shape_size(&o->graph->param[i].shape);
+
+		if (o->graph->param[i].trainable && size > largest)
+			largest = size;
+	}
+	return (o->clipped = malloc(largest * sizeof(float) + 1)) != NULL;
+}
+
 Optim *
 optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate, TrainError *err)
 {
@@ -87,7 +114,7 @@ optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate, TrainEr
 		s->m = calloc(size, sizeof(float));
 		s->v = options->kind == OPTIM_ADAMW ? calloc(size, sizeof(float)) : NULL;
 		s->rate = is_norm_bias(graph, i) ? bias_rate : 1;
-		s->decay = graph->param[i].shape.ndim > 1 ? 1 : 0;
+		s->decay = graph->param[i].shape.ndim > 1 && !is_position(graph, i) ? 1 : 0;
 		if (!s->m || (options->kind == OPTIM_ADAMW && !s->v))
 		{
 			optim_free(o);
@@ -95,7 +122,11 @@ optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate, TrainEr
 			return NULL;
 		}
 	}
-	return o;
+	if (take_room(o))
+		return o;
+	optim_free(o);
+	train_fail(err, "out of memory for the optimiser");
+	return NULL;
 }
 
 void
@@ -109,7 +140,39 @@ optim_free(Optim *o)
 		free(o->state[i].v);
 	}
 	free(o->state);
+	free(o->clipped);
 	free(o);
+}
+
+/* Length of the whole gradient, summed in double in the order of parameters. */
+static double
+gradient_norm(const Optim *o, const float *(*gradient)(const void *arg, int param),
+			  const void *arg)
+{
+	double sum = 0;
+
+	for (int i = 0; i < o->graph->nparams; i++)
+	{
+		size_t size = nn_shape_size(&o->graph->param[i].shape);
+		const float *g = o->state[i].m ? gradient(arg, i) : NULL;
+
+		for (size_t k = 0; g && k < size; k++)
+			sum += (double) g[k] * g[k];
+	}
+	return sqrt(sum);
+}
+
+/* The gradient of a parameter, shortened to fit a whole one of options.clip. */
+static const float *
+clipped(Optim *o, const float *g, size_t n)
+{
+	float scale = (float) (o->options.clip / o->norm);
+
+	if (!(o->options.clip > 0) || o->norm <= o->options.clip)
+		return g;
+	for (size_t i = 0; i < n; i++)
+		o->clipped[i] = scale * g[i];
+	return o->clipped;
 }
 
 void
@@ -117,21 +180,31 @@ optim_step(Optim *o, double rate, const float *(*gradient)(const void *arg, int 
 		   const void *arg)
 {
 	o->step++;
+	o->norm = o->options.clip > 0 ? gradient_norm(o, gradient, arg) : 0;
 	for (int i = 0; i < o->graph->nparams; i++)
 	{
 		OptimState *s = &o->state[i];
 		NnParam *p = &o->graph->param[i];
 		size_t size = nn_shape_size(&p->shape);
+		const float *g;
 
 		if (!s->m)
 			continue;
+		g = clipped(o, gradient(arg, i), size);
 		if (o->options.kind == OPTIM_SGD)
-			optim_sgd(p->data, s->m, gradient(arg, i), size, rate * s->rate,
-					  o->options.momentum, o->options.decay * s->decay);
+			optim_sgd(p->data, s->m, g, size, rate * s->rate, o->options.momentum,
+					  o->options.decay * s->decay);
 		else
-			optim_adamw(p->data, s->m, s->v, gradient(arg, i), size, rate * s->rate,
-						&o->options, o->options.decay * s->decay, o->step);
+			optim_adamw(p->data, s->m, s->v, g, size, rate * s->rate, &o->options,
+						o->options.decay * s->decay, o->step);
 	}
+}
+
+/* From a to b as x goes from 0 to 1. */
+static double
+way(double a, double b, double x, bool cosine)
+{
+	return a + (b - a) * (cosine ? (1 - cos(M_PI * x)) / 2 : x);
 }
 
 double
@@ -140,8 +213,8 @@ schedule_rate(const Schedule *s, int64_t step, int64_t total)
 	double at = total > 1 ? (double) step / (double) total : 0;
 
 	if (at < s->warm)
-		return s->start + (1 - s->start) * at / s->warm;
+		return way(s->start, 1, at / s->warm, s->kind == SCHEDULE_ONE_CYCLE);
 	if (s->warm >= 1)
 		return 1;
-	return 1 + (s->end - 1) * (at - s->warm) / (1 - s->warm);
+	return way(1, s->end, (at - s->warm) / (1 - s->warm), s->kind != SCHEDULE_LINEAR);
 }

@@ -20,6 +20,7 @@ typedef struct OptimOptions
 	double momentum;		  /* SGD */
 	double beta1, beta2, eps; /* AdamW */
 	double decay;
+	double clip; /* longest gradient over all parameters; 0: any */
 } OptimOptions;
 
 /* One parameter's two state arrays; SGD uses the first. */
@@ -36,11 +37,13 @@ typedef struct Optim
 	NnGraph *graph;
 	OptimState *state; /* per parameter; m is NULL where not trainable */
 	int64_t step;	   /* steps taken */
+	double norm;	   /* of the last gradient, before clipping; 0 where it is not */
+	float *clipped;	   /* room for the largest parameter's gradient, if it is */
 } Optim;
 
 /*
  * bias_rate multiplies the learning rate of batch-norm shifts.  Parameters of one
- * dimension (norms, biases) are not decayed.
+ * dimension (norms, biases, class tokens) and positions are not decayed.
  */
 extern Optim *optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate,
 						TrainError *err);
@@ -59,12 +62,20 @@ extern void optim_adamw(float *p, float *m, float *v, const float *grad, size_t 
 						int64_t step);
 
 /*
- * Rate at `step` of `total` relative to the peak: linear from `start` to 1 over the
- * first `warm` of training, then linear to `end`.
+ * Rate at `step` of `total` relative to the peak: from `start` to 1 over the first
+ * `warm` of training, then to `end`.
  */
+typedef enum ScheduleKind
+{
+	SCHEDULE_LINEAR,   /* straight up, straight down */
+	SCHEDULE_COSINE,   /* straight up, half a cosine down (Loshchilov, Hutter, 2017) */
+	SCHEDULE_ONE_CYCLE /* half a cosine each way (Smith, Topin, 2018; as PyTorch's) */
+} ScheduleKind;
+
 typedef struct Schedule
 {
 	double start, warm, end;
+	ScheduleKind kind;
 } Schedule;
 extern double schedule_rate(const Schedule *s, int64_t step, int64_t total);
 
@@ -75,7 +86,7 @@ extern double schedule_rate(const Schedule *s, int64_t step, int64_t total);
 typedef enum AverageKind
 {
 	AVERAGE_NONE,
-	AVERAGE_EMA,	  /* decay min(0.999, (1 + t) / (10 + t)), every step */
+	AVERAGE_EMA,	  /* decay min(decay, (1 + t) / (10 + t)), every step */
 	AVERAGE_LOOKAHEAD /* decay 0.95^5 (t / total)^3, every 5 steps, copied back */
 } AverageKind;
 
@@ -84,6 +95,7 @@ typedef struct Average
 	AverageKind kind;
 	float **data; /* per parameter, or NULL for AVERAGE_NONE */
 	int nparams;
+	double decay; /* of AVERAGE_EMA; 0: 0.999 */
 } Average;
 
 extern bool average_init(Average *a, AverageKind kind, const NnGraph *graph,

@@ -20,6 +20,14 @@ optimisers(int i)
 }
 
 static const char *
+schedules(int i)
+{
+	static const char *const names[] = {"linear", "cosine", "one-cycle", NULL};
+
+	return names[i];
+}
+
+static const char *
 averages(int i)
 {
 	static const char *const names[] = {"none", "ema", "lookahead", NULL};
@@ -125,9 +133,19 @@ const Key recipe_keys[] = {
 	{"optimiser", "average", KEY_CHOICE, AT(average), .names = averages,
 	 .standard = "lookahead", .option = "average",
 	 .about = "of the weights, which is what is judged and written"},
+	{"optimiser", "average-decay", KEY_REAL, AT(average_decay), 0.5, 0.999999,
+	 .automatic = KEY_OPEN, .standard = "auto", .depends = "0.999",
+	 .about = "of ema: what it keeps in each step, less in the first ones"},
+	{"optimiser", "layer-decay", KEY_REAL, AT(layer_decay), 0.01, 1, .standard = "1",
+	 .about = "learning rate of each layer relative to the next nearer to the output"},
+	{"optimiser", "clip", KEY_REAL, AT(optim.clip), 0, 1e9, .standard = "0",
+	 .about = "longest gradient, over all parameters; 0: any"},
 	{"optimiser", "norm-momentum", KEY_REAL, AT(norm_momentum), 1e-6, 1,
 	 .standard = "0.4", .about = "weight of a new batch in the norms' running statistics"},
 
+	{"schedule", "kind", KEY_CHOICE, AT(schedule.kind), .names = schedules,
+	 .standard = "linear",
+	 .about = "of the rate: straight lines, a cosine down, or cosines up and down"},
 	{"schedule", "start", KEY_REAL, AT(schedule.start), 0, 1, .standard = "0.2",
 	 .about = "rate of the first step, relative to the peak"},
 	{"schedule", "warm-up", KEY_REAL, AT(schedule.warm), 0, 1, .standard = "0.23",

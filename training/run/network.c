@@ -7,6 +7,7 @@
 #include "training/import/import.h"
 #include "training/run/sets.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -161,6 +162,19 @@ network_stored(const TrainOptions *o)
 	if (o->augment.crop > 0)
 		pre.width = pre.height = pre.resize;
 	return pre;
+}
+
+double
+network_rate_of(const TrainOptions *o, const char *param)
+{
+	ArchOptions a;
+	TrainError ignored;
+	const Arch *arch = resolve(o, &a, &ignored);
+
+	if (!arch || o->layer_decay == 1)
+		return 1;
+	return pow(o->layer_decay,
+			   arch_depths(arch, &a) - 1 - arch_depth_of(arch, &a, param));
 }
 
 const char *

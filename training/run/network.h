@@ -36,6 +36,10 @@ extern int network_default_size(const TrainOptions *options);
 extern ImagePreprocess network_preprocess(const TrainOptions *options);
 extern ImagePreprocess network_stored(const TrainOptions *options);
 
+/* The learning rate of a parameter by its layer: options->layer_decay to the power of
+ * its distance from the head. */
+extern double network_rate_of(const TrainOptions *options, const char *param);
+
 /* "speednet-32-96-128", "vit-ti patch=14" */
 extern const char *network_label(const TrainOptions *options, char *text, size_t size);
 

@@ -29,6 +29,8 @@ typedef struct TrainOptions
 	double bias_rate; /* learning rate of batch-norm shifts, relative */
 	Schedule schedule;
 	AverageKind average;
+	double average_decay; /* of ema; 0: 0.999 */
+	double layer_decay;	  /* learning rate of a layer relative to the one above it */
 	double norm_momentum; /* weight of a new batch in running statistics */
 	AugmentOptions augment;
 	int cache;	 /* MB of pictures held in memory; 0: a third of the machine's */

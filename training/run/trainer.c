@@ -75,7 +75,12 @@ set_up(Trainer *t, TrainError *err)
 		return false;
 	t->tape = tape_new(t->graph, t->batch, t->pool, true, err);
 	t->optim = t->tape ? optim_new(t->graph, &o->optim, o->bias_rate, err) : NULL;
-	return t->optim && average_init(&t->average, o->average, t->graph, err);
+	if (!t->optim || !average_init(&t->average, o->average, t->graph, err))
+		return false;
+	t->average.decay = o->average_decay;
+	for (int i = 0; i < t->graph->nparams; i++)
+		t->optim->state[i].rate *= network_rate_of(o, t->graph->param[i].name);
+	return true;
 }
 
 Trainer *
