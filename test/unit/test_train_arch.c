@@ -62,7 +62,8 @@ typedef struct Published
 static const Published published[] = {
 	{"resnet18", 11689512, 512},  {"resnet34", 21797672, 512},
 	{"resnet50", 25557032, 2048}, {"alexnet", 61100840, 4096},
-	{"vgg16", 138357544, 4096},	  {"vit-ti", 5717416, 192},
+	{"vgg16", 138357544, 4096},	  {"squeezenet1_1", 1235496, 512},
+	{"swin-t", 28288354, 768},	  {"vit-ti", 5717416, 192},
 	{"vit-s", 22050664, 384},	  {"vit-b", 86567656, 768},
 };
 
@@ -245,6 +246,160 @@ test_sizes(void **state)
 }
 
 static void
+test_names_swin(void **state)
+{
+	static const int blocks[4] = {2, 2, 6, 2};
+	static const char *const of_block[] = {
+		"norm1.weight",	   "norm1.bias",	"attn.relative_position_bias_table",
+		"attn.qkv.weight", "attn.qkv.bias", "attn.proj.weight",
+		"attn.proj.bias",  "norm2.weight",	"norm2.bias",
+		"mlp.fc1.weight",  "mlp.fc1.bias",	"mlp.fc2.weight",
+		"mlp.fc2.bias"};
+	static const char *const others[] = {
+		"patch_embed.proj.weight", "patch_embed.proj.bias", "patch_embed.norm.weight",
+		"patch_embed.norm.bias",   "norm.weight",			"norm.bias",
+		"head.fc.weight",		   "head.fc.bias"};
+	static char text[200][64];
+	const char *names[200];
+	int n = 0;
+	NnGraph *g = shapes_of("swin-t", ARCH_CLASSES, 1000, 0);
+
+	(void) state;
+	for (int i = 0; i < 8; i++)
+		snprintf(text[n++], 64, "%s", others[i]);
+	for (int s = 0; s < 4; s++)
+	{
+		for (int b = 0; b < blocks[s]; b++)
+			for (int i = 0; i < 13; i++)
+				snprintf(text[n++], 64, "layers.%d.blocks.%d.%s", s, b, of_block[i]);
+		if (s == 0)
+			continue;
+		snprintf(text[n++], 64, "layers.%d.downsample.norm.weight", s);
+		snprintf(text[n++], 64, "layers.%d.downsample.norm.bias", s);
+		snprintf(text[n++], 64, "layers.%d.downsample.reduction.weight", s);
+	}
+	/* state_dict has 173 */
+	assert_int_equal(n, 173);
+	for (int i = 0; i < n; i++)
+		names[i] = text[i];
+	names[n] = NULL;
+	expect_names(g, names);
+	/* every second block of the first three stages is shifted by half a window */
+	n = 0;
+	for (int i = 0; i < g->nnodes; i++)
+		if (g->node[i].kind == NN_WINDOW_ATTENTION)
+		{
+			assert_int_equal(g->node[i].window, 7);
+			n += g->node[i].shift == 3;
+		}
+	assert_int_equal(n, 1 + 1 + 3);
+	nn_graph_free(g);
+}
+
+/* Sums by hand: what the sources have no published number for. */
+static void
+test_counts_by_hand(void **state)
+{
+	const size_t block =
+		192 * 576 + 576 + 192 * 193 + 192 * 768 + 768 + 768 * 192 + 192 + 4 * 192;
+	const size_t code = 2 * 64;
+	NnGraph *g;
+	size_t wanted;
+
+	(void) state;
+	g = shapes_of("vit-ti layerscale=0.00001", ARCH_CLASSES, 1000, 0);
+	assert_int_equal(count(g), 5717416 + 24 * 192);
+	assert_true(nn_graph_find_param(g, "blocks.11.ls2.gamma") >= 0);
+	nn_graph_free(g);
+
+	/* ViT-Ti without head, the attention module, 197 tokens to 1024 to 64 */
+	g = shapes_of("ae-vit size=ti", ARCH_HASH, 64, 0);
+	wanted =
+		5717416 - 1000 * 193 + 12 * 193 + 192 * 13 + 1024 * (197 * 192 + 1) + 64 * 1025;
+	assert_int_equal(count(g), wanted);
+	nn_graph_free(g);
+	g = shapes_of("ae-vit size=ti aem=spatial", ARCH_HASH, 64, 0);
+	assert_int_equal(count(g), wanted - 12 * 193 - 192 * 13 + 2 * 49 + 1 + 192);
+	nn_graph_free(g);
+	/* the first full layer of B/16 alone, as the text says: 155 million */
+	g = shapes_of("ae-vit", ARCH_HASH, 64, 0);
+	assert_int_equal(
+		nn_shape_size(&g->param[nn_graph_find_param(g, "hash_fc.weight")].shape),
+		(size_t) 1024 * 197 * 768);
+	nn_graph_free(g);
+
+	/* "178 million weights in the encoder and as many in the decoder" */
+	g = shapes_of("vae widths=literal", ARCH_HASH, 64, 0);
+	wanted = (size_t) 16384 * 8192 + 8192 * 4096 + 4096 * 2048 + 2048 * 1024;
+	assert_int_equal(count(g), 3 + 2 * wanted + 2 * (8192 + 4096 + 2048 + 1024) + 16384 +
+								   3 * 1024 * 64 + code);
+	nn_graph_free(g);
+	g = shapes_of("vae", ARCH_HASH, 64, 0);
+	wanted = (size_t) 16384 * 1024 + 1024 * 512 + 512 * 256 + 256 * 128;
+	assert_int_equal(count(g), 3 + 2 * wanted + 2 * (1024 + 512 + 256 + 128) + 16384 +
+								   3 * 128 * 64 + code);
+	nn_graph_free(g);
+
+	/* encoder and decoder of CVAE; SimAM has no parameters */
+	wanted = 9 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 256) + 2 * (32 + 64 + 128 + 256);
+	wanted += 3 + 2 * 64 * 16384 + code + 16384 * 65;
+	wanted += 9 * (256 * 128 + 128 * 64 + 64 * 32 + 32) + 2 * (128 + 64 + 32) + 1;
+	g = shapes_of("cvae", ARCH_HASH, 64, 0);
+	assert_int_equal(count(g), wanted);
+	nn_graph_free(g);
+	g = shapes_of("csvae", ARCH_HASH, 64, 0);
+	assert_int_equal(count(g), wanted);
+	nn_graph_free(g);
+
+	/* VTE: six blocks over 64 tokens and the class token, that decoder */
+	wanted = 3 + 192 * (256 + 1) + 66 * 192 + 6 * block + 2 * 192 + 2 * 64 * 192 + code;
+	wanted +=
+		16384 * 65 + 9 * (256 * 128 + 128 * 64 + 64 * 32 + 32) + 2 * (128 + 64 + 32) + 1;
+	g = shapes_of("vte", ARCH_HASH, 64, 0);
+	assert_int_equal(count(g), wanted);
+	nn_graph_free(g);
+}
+
+/* Four outputs: mean, log variance, logits and picture; for codes only the first. */
+static void
+test_autoencoders(void **state)
+{
+	static const char *const names[] = {"vae", "cvae", "csvae", "vte"};
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+	{
+		const Arch *arch = arch_find(names[i]);
+		ArchOptions o;
+		TrainError err;
+		NnError trouble;
+		NnGraph *g, *folded;
+
+		assert_true(arch_is_autoencoder(arch));
+		arch_defaults(arch, &o);
+		o.height = o.width = 32;
+		o.outputs = 24;
+		g = arch_build(arch, &o, &err);
+		if (!g)
+			fail_msg("%s", err.text);
+		assert_int_equal(nn_graph_outputs(g), 4);
+		for (int k = 0; k < 4; k++)
+			assert_int_equal(g->node[nn_graph_output_node(g, k)].shape.dim[0],
+							 k < 2 ? 24 : 32 * 32);
+		assert_true(g->param[nn_graph_find_param(g, "grey.weight")].data[1] == 0.587f);
+		folded = nn_graph_fold_batchnorm(g, &trouble);
+		assert_non_null(folded);
+		for (int p = 0; p < folded->nparams; p++)
+			assert_null(strstr(folded->param[p].name, "decoder"));
+		assert_int_equal(folded->node[folded->nnodes - 1].shape.dim[0], 24);
+		nn_graph_free(folded);
+		nn_graph_free(g);
+		o.head = ARCH_CLASSES;
+		assert_null(arch_build(arch, &o, &err));
+	}
+}
+
+static void
 test_colours(void **state)
 {
 	NnGraph *g = shapes_of("vit-s", ARCH_FEATURES, 0, 0);
@@ -304,6 +459,11 @@ test_refusals(void **state)
 				   "stem of resnet18 is one of imagenet|cifar, not \"cifa\"");
 	expect_refusal("wrn", "depth", "27", 0, "4 more than a multiple of 6");
 	expect_refusal("resnet18", NULL, NULL, 4, "at least 8x8 pixels, not 4x4");
+	expect_refusal("swin-t", NULL, NULL, 256,
+				   "64x64 in stage 1, which cannot be cut into windows of 7x7");
+	expect_refusal("swin-t", NULL, NULL, 230, "sides that are multiples of 32");
+	expect_refusal("ae-vit", "size", "l", 0, "one of ti|s|b");
+	expect_refusal("cvae", NULL, NULL, 40, "sides that are multiples of 16, not 40x40");
 	expect_refusal("speednet", NULL, NULL, 16, "at least 24x24");
 	expect_refusal("vit-ti", NULL, NULL, 1 << 20, "vit-ti at 1048576x1048576 pixels");
 	expect_refusal("alexnet", NULL, NULL, 100,
@@ -436,12 +596,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_counts),	  cmocka_unit_test(test_names_resnet),
-		cmocka_unit_test(test_names_vit), cmocka_unit_test(test_names_classic),
-		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_colours),
-		cmocka_unit_test(test_vgg_f),	  cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_labels),	  cmocka_unit_test(test_depths),
-		cmocka_unit_test(test_initial),
+		cmocka_unit_test(test_counts),		 cmocka_unit_test(test_names_resnet),
+		cmocka_unit_test(test_names_vit),	 cmocka_unit_test(test_names_classic),
+		cmocka_unit_test(test_sizes),		 cmocka_unit_test(test_colours),
+		cmocka_unit_test(test_names_swin),	 cmocka_unit_test(test_counts_by_hand),
+		cmocka_unit_test(test_autoencoders), cmocka_unit_test(test_vgg_f),
+		cmocka_unit_test(test_refusals),	 cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_depths),		 cmocka_unit_test(test_initial),
 	};
 
 	return cmocka_run_group_tests_name("train: architectures", tests, NULL, NULL);

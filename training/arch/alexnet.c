@@ -23,8 +23,8 @@ build(NnGraph *g, int x, const ArchOptions *o)
 	x = classic_conv(g, x, "features.8", 256, 3, 1, 1);
 	x = classic_conv(g, x, "features.10", 256, 3, 1, 1);
 	x = nn_maxpool(g, x, 3, 2, 0);
-	x = classic_square(g, x, "classifier.1", 6);
-	x = classic_full(g, x, "classifier.4");
+	x = classic_square(g, nn_dropout(g, x, 0.5f), "classifier.1", 6);
+	x = classic_full(g, nn_dropout(g, x, 0.5f), "classifier.4");
 	return arch_head(g, x, o, "classifier.6");
 }
 

@@ -12,9 +12,10 @@
 #include <string.h>
 
 static const Arch *const archs[] = {
-	&arch_speednet, &arch_resnet18, &arch_resnet34, &arch_resnet50,
-	&arch_wrn,		&arch_alexnet,	&arch_vgg_f,	&arch_vgg16,
-	&arch_vit_ti,	&arch_vit_s,	&arch_vit_b,
+	&arch_speednet, &arch_resnet18, &arch_resnet34, &arch_resnet50,		 &arch_wrn,
+	&arch_alexnet,	&arch_vgg_f,	&arch_vgg16,	&arch_squeezenet1_1, &arch_vit_ti,
+	&arch_vit_s,	&arch_vit_b,	&arch_ae_vit,	&arch_swin_t,		 &arch_vae,
+	&arch_cvae,		&arch_csvae,	&arch_vte,
 };
 
 #define NARCHS ((int) (sizeof archs / sizeof archs[0]))
@@ -84,6 +85,11 @@ arch_defaults(const Arch *arch, ArchOptions *o)
 					   .seed = 1};
 	memcpy(o->mean, arch->mean, sizeof(o->mean));
 	memcpy(o->std, arch->std, sizeof(o->std));
+	if (arch->autoencoder)
+	{
+		o->head = ARCH_HASH;
+		o->outputs = 64;
+	}
 	for (int i = 0; arch_parameter(arch, i); i++)
 		o->value[i] = arch->parameter[i].initial;
 }
@@ -309,7 +315,10 @@ check_options(const Arch *arch, ArchOptions *o, TrainError *err)
 						  "%s needs pictures with sides that are multiples of %d, not "
 						  "%dx%d",
 						  arch->name, arch->multiple, o->width, o->height);
-	if (o->head != ARCH_FEATURES && (o->outputs < 1 || o->outputs > NN_MAX_DIM))
+	if (arch->autoencoder && o->head == ARCH_CLASSES)
+		return train_fail(err, "%s gives codes, not classes", arch->name);
+	if ((arch->autoencoder || o->head != ARCH_FEATURES) &&
+		(o->outputs < 1 || o->outputs > NN_MAX_DIM))
 		return train_fail(err, "a network of %d outputs cannot be built", o->outputs);
 	take_colours(arch, o);
 	if (!o->pictures && !(o->std[0] > 0))

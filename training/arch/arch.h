@@ -66,10 +66,15 @@ extern const char *arch_about(const Arch *arch);  /* one line */
 extern const char *arch_source(const Arch *arch); /* the paper and the code followed */
 extern const ArchParameter *arch_parameter(const Arch *arch, int i); /* NULL past them */
 
-/* The layer that the reference calls its head, "fc": weights of other classes have it. */
+/* Layers that weights from elsewhere have for other classes, or not at all: "fc", or
+ * several with | between, the first of them the reference's head.  NULL: none. */
 extern const char *arch_head_layer(const Arch *arch);
 
-/* Trained to give a picture back: needs a loss over several outputs (loss/vae.h). */
+/*
+ * Trained to give a picture back: it makes codes only, and has four outputs, the code's
+ * mean, the logarithm of its variance, the logits of the reconstruction, and the grey
+ * picture that it should be (loss/vae.h).
+ */
 extern bool arch_is_autoencoder(const Arch *arch);
 
 /* Everything as the reference has it: 1000 classes, its size, its colours. */
@@ -84,7 +89,7 @@ extern double arch_value(const Arch *arch, const ArchOptions *options, const cha
 
 /*
  * The network; NULL and an error that names what does not fit.  The features, logits
- * or bits are output 0; autoencoders have more (below).
+ * or bits are output 0.
  */
 extern NnGraph *arch_build(const Arch *arch, const ArchOptions *options, TrainError *err);
 

@@ -27,7 +27,9 @@ struct Arch
 	bool area;			   /* IMAGE_AREA rather than bicubic */
 	float mean[3], std[3]; /* deviations of 0: those of the training pictures */
 	bool autoencoder;
-	const char *head; /* layer of the classes */
+	/* Layers that weights from elsewhere lack or have for other classes, "head|aem"; the
+	 * first is that of the classes. */
+	const char *head;
 	ArchParameter parameter[ARCH_MAX_PARAMETERS];
 	/* Appends the network after node x (the input), its head included. */
 	int (*build)(NnGraph *g, int x, const ArchOptions *o);
@@ -43,7 +45,9 @@ struct Arch
 };
 
 extern const Arch arch_speednet, arch_wrn, arch_resnet18, arch_resnet34, arch_resnet50,
-	arch_alexnet, arch_vgg_f, arch_vgg16, arch_vit_ti, arch_vit_s, arch_vit_b;
+	arch_alexnet, arch_vgg_f, arch_vgg16, arch_vit_ti, arch_vit_s, arch_vit_b,
+	arch_squeezenet1_1, arch_ae_vit, arch_swin_t, arch_vae, arch_cvae, arch_csvae,
+	arch_vte;
 
 #define IMAGENET_MEAN                                                                    \
 	{                                                                                    \

@@ -33,8 +33,8 @@ build16(NnGraph *g, int x, const ArchOptions *o)
 			x = classic_conv(g, x, layers16[layer++], channels[block], 3, 1, 1);
 		x = nn_maxpool(g, x, 2, 2, 0);
 	}
-	x = classic_square(g, x, "classifier.0", 7);
-	x = classic_full(g, x, "classifier.3");
+	x = nn_dropout(g, classic_square(g, x, "classifier.0", 7), 0.5f);
+	x = nn_dropout(g, classic_full(g, x, "classifier.3"), 0.5f);
 	return arch_head(g, x, o, "classifier.6");
 }
 
@@ -94,8 +94,8 @@ build_f(NnGraph *g, int x, const ArchOptions *o)
 	x = classic_conv(g, x, "conv4", 256, 3, 1, 1);
 	x = classic_conv(g, x, "conv5", 256, 3, 1, 1);
 	x = nn_maxpool(g, x, 3, 2, 0);
-	x = classic_square(g, x, "fc6", 6);
-	x = classic_full(g, x, "fc7");
+	x = nn_dropout(g, classic_square(g, x, "fc6", 6), 0.5f);
+	x = nn_dropout(g, classic_full(g, x, "fc7"), 0.5f);
 	return arch_head(g, x, o, "fc8");
 }
 

@@ -4,10 +4,11 @@
  *
  * Dosovitskiy et al., "An Image is Worth 16x16 Words" (ICLR 2021), figure 1; Ti and S
  * from Touvron et al., "Training data-efficient image transformers" (DeiT, ICML 2021),
- * table 1.  Names, initial values and the eps of norms are those of timm.
+ * table 1; LayerScale from Touvron et al., "Going deeper with Image Transformers" (ICCV
+ * 2021), which DINOv2 has.  Names, initial values and the eps of norms are those of timm.
  *
  *		patches -> linear -> [class; tokens] + positions
- *			-> 12 x ( + attention(norm), + mlp(norm) ) -> norm -> class token
+ *			-> 12 x ( + scale attention(norm), + scale mlp(norm) ) -> norm -> class token
  */
 #include "training/arch/vit.h"
 
@@ -20,13 +21,21 @@ enum
 {
 	PATCH,
 	DEPTH,
-	COLOURS
+	COLOURS,
+	LAYERSCALE
 };
 
 #define PARAMETERS                                                                       \
 	{                                                                                    \
 		[PATCH] = {"patch", "side of a patch in pixels", NULL, 16, 4, 64, true},         \
 		[DEPTH] = {"depth", "blocks", NULL, 12, 1, 64, true}, [COLOURS] = ARCH_COLOURS,  \
+		[LAYERSCALE] = {"layerscale",                                                    \
+						"where scales of branches begin; 0: there are none",             \
+						NULL,                                                            \
+						0,                                                               \
+						0,                                                               \
+						1,                                                               \
+						false},                                                          \
 	}
 
 static int
@@ -49,6 +58,14 @@ mlp(NnGraph *g, int x, const VitSize *size, const char *name)
 	x = nn_activation(g, x, NN_GELU);
 	return nn_linear(g, x, arch_layer("%s.mlp.fc2", name).text, size->width, true,
 					 NN_IDENTITY);
+}
+
+static int
+scale(NnGraph *g, int x, const VitSize *size, int block, int branch)
+{
+	if (size->layerscale == 0)
+		return x;
+	return nn_layerscale(g, x, arch_layer("blocks.%d.ls%d", block, branch).text);
 }
 
 int
@@ -74,20 +91,23 @@ vit_encoder(NnGraph *g, int x, const VitSize *size)
 	{
 		ArchLayer name = arch_layer("blocks.%d", b);
 
-		x = nn_add(g, x, attention(g, x, size, name.text));
-		x = nn_add(g, x, mlp(g, x, size, name.text));
+		x = nn_add(g, x, scale(g, attention(g, x, size, name.text), size, b, 1));
+		x = nn_add(g, x, scale(g, mlp(g, x, size, name.text), size, b, 2));
 	}
 	return nn_layernorm(g, x, "norm", NORM_EPS);
 }
 
 void
-vit_finish(NnGraph *g, Rng *rng)
+vit_finish(NnGraph *g, const VitSize *size, Rng *rng)
 {
 	NnParam *class = arch_find_param(g, "cls_token");
 
 	arch_init_values(arch_find_param(g, "pos_embed"), INIT_TRUNCATED_002, rng);
 	for (int i = 0; i < class->shape.dim[0]; i++)
 		class->data[i] = (float) (rng_normal(rng) * 1e-6);
+	for (int i = 0; i < g->nparams; i++)
+		for (int c = 0; strstr(g->param[i].name, ".gamma") && c < size->width; c++)
+			g->param[i].data[c] = size->layerscale;
 	/* timm leaves the patches' convolution as PyTorch begins it, bias included */
 	arch_init_conv(g, "patch_embed.proj", rng);
 }
@@ -105,13 +125,20 @@ vit_depth(int depth, const char *param)
 
 /* ------------------------------------------------------------- Ti, S and B */
 
+static VitSize
+size_of(const ArchOptions *o, int width, int heads)
+{
+	return (VitSize){.patch = (int) o->value[PATCH],
+					 .depth = (int) o->value[DEPTH],
+					 .width = width,
+					 .heads = heads,
+					 .layerscale = (float) o->value[LAYERSCALE]};
+}
+
 static int
 build(NnGraph *g, int x, const ArchOptions *o, int width, int heads)
 {
-	VitSize size = {.patch = (int) o->value[PATCH],
-					.depth = (int) o->value[DEPTH],
-					.width = width,
-					.heads = heads};
+	VitSize size = size_of(o, width, heads);
 
 	x = vit_encoder(g, vit_patches(g, x, &size), &size);
 	x = nn_token(g, x, 0);
@@ -128,13 +155,6 @@ check(const ArchOptions *o, TrainError *err)
 					  "pictures of %dx%d pixels cannot be cut into patches of %dx%d: "
 					  "size must be a multiple of patch",
 					  o->width, o->height, patch, patch);
-}
-
-static void
-finish(NnGraph *g, const ArchOptions *o, Rng *rng)
-{
-	(void) o;
-	vit_finish(g, rng);
 }
 
 static int
@@ -154,6 +174,12 @@ depths(const ArchOptions *o)
 	{                                                                                    \
 		return build(g, x, o, width, heads);                                             \
 	}                                                                                    \
+	static void finish_##symbol(NnGraph *g, const ArchOptions *o, Rng *rng)              \
+	{                                                                                    \
+		VitSize size = size_of(o, width, heads);                                         \
+                                                                                         \
+		vit_finish(g, &size, rng);                                                       \
+	}                                                                                    \
 	const Arch arch_vit_##symbol = {                                                     \
 		.name = label,                                                                   \
 		.about = "vision transformer " letters ": width " #width ", " #heads " heads",   \
@@ -169,7 +195,7 @@ depths(const ArchOptions *o)
 		.check = check,                                                                  \
 		.convolutions = INIT_UNIFORM,                                                    \
 		.linears = INIT_TRUNCATED_002,                                                   \
-		.finish = finish,                                                                \
+		.finish = finish_##symbol,                                                       \
 		.depth = depth,                                                                  \
 		.depths = depths,                                                                \
 	}

@@ -10,6 +10,7 @@
 typedef struct VitSize
 {
 	int patch, width, heads, depth;
+	float layerscale; /* where scales of branches begin; 0: there are none */
 } VitSize;
 
 /* [H][W][3] -> [H/patch][W/patch][width] */
@@ -17,7 +18,7 @@ extern int vit_patches(NnGraph *g, int x, const VitSize *size);
 /* [h][w][width] -> [1 + hw][width]: class token first, after the last norm */
 extern int vit_encoder(NnGraph *g, int x, const VitSize *size);
 /* Initial values of tokens and patches, after the rules for layers. */
-extern void vit_finish(NnGraph *g, Rng *rng);
+extern void vit_finish(NnGraph *g, const VitSize *size, Rng *rng);
 /* Depth of a parameter (arch.h); -1: the head's. */
 extern int vit_depth(int depth, const char *param);
 

@@ -95,12 +95,19 @@ is_bookkeeping(const char *name)
 		   ends_with(name, "relative_position_index") || ends_with(name, "attn_mask");
 }
 
+/* Does name belong to the layer, or to one of layers "a|b"? */
 static bool
-of_layer(const char *name, const char *layer)
+of_layer(const char *name, const char *layers)
 {
-	size_t n = layer ? strlen(layer) : 0;
+	while (layers && *layers)
+	{
+		size_t n = strcspn(layers, "|");
 
-	return n > 0 && strncmp(name, layer, n) == 0 && name[n] == '.';
+		if (strncmp(name, layers, n) == 0 && name[n] == '.')
+			return true;
+		layers += n + (layers[n] == '|');
+	}
+	return false;
 }
 
 static bool
@@ -108,6 +115,48 @@ is_head(const Import *im, const char *name)
 {
 	return of_layer(name, "hash") || of_layer(name, "hash_norm") ||
 		   of_layer(name, im->options->head);
+}
+
+/*
+ * The name that the file gives to a parameter.  Swin transformers have had two: the
+ * authors and older versions of timm count a merging of patches to the stage before it,
+ * and call the head "head".
+ */
+static const char *
+name_in_file(const NnSafetensors *st, const char *name, char *other, size_t size)
+{
+	bool old = nn_safetensors_find(st, "layers.0.downsample.reduction.weight") != NULL;
+	int stage, at = 0;
+
+	if (old && sscanf(name, "layers.%d.downsample.%n", &stage, &at) == 1 && at > 0)
+	{
+		snprintf(other, size, "layers.%d.downsample.%s", stage - 1, name + at);
+		return other;
+	}
+	if (strncmp(name, "head.fc.", 8) == 0 && nn_safetensors_find(st, "head.weight"))
+	{
+		snprintf(other, size, "head.%s", name + 8);
+		return other;
+	}
+	return name;
+}
+
+static const NnTensor *
+tensor_of(const Import *im, const char *param)
+{
+	char other[2 * NN_MAX_NAME];
+
+	return nn_safetensors_find(im->st, name_in_file(im->st, param, other, sizeof(other)));
+}
+
+/* Does a parameter of the network read tensor t? */
+static bool
+is_wanted(const Import *im, const NnTensor *t)
+{
+	for (int i = 0; i < im->g->nparams; i++)
+		if (tensor_of(im, im->g->param[i].name) == t)
+			return true;
+	return false;
 }
 
 /* ------------------------------------------------------------------- positions */
@@ -188,7 +237,7 @@ static void
 match(Import *im, int i)
 {
 	const NnParam *p = &im->g->param[i];
-	const NnTensor *t = nn_safetensors_find(im->st, p->name);
+	const NnTensor *t = tensor_of(im, p->name);
 	bool fresh = im->options->fresh_head && is_head(im, p->name);
 	char has[128], wants[64];
 	Grid grid;
@@ -221,10 +270,10 @@ look_for_surplus(Import *im)
 	for (int i = 0; i < im->st->ntensors; i++)
 	{
 		const NnTensor *t = &im->st->tensor[i];
-		int at = nn_graph_find_param(im->g, t->name);
+		bool wanted = is_wanted(im, t);
 		bool head = im->options->fresh_head && is_head(im, t->name);
 
-		if (is_bookkeeping(t->name) || (at >= 0 && !(head && !im->whole_head)))
+		if (is_bookkeeping(t->name) || (wanted && !(head && !im->whole_head)))
 			continue;
 		if (!head)
 		{
@@ -250,7 +299,7 @@ has_whole_head(const Import *im)
 
 		if (!is_head(im, p->name))
 			continue;
-		t = nn_safetensors_find(im->st, p->name);
+		t = tensor_of(im, p->name);
 		if (!t || !shape_fits(t, &p->shape))
 			return false;
 		any = true;
@@ -428,7 +477,7 @@ import_look(const Arch *arch, const char *path, ArchOptions *o,
 	NnSafetensors st;
 	NnError trouble;
 	const NnTensor *t;
-	char name[NN_MAX_NAME];
+	char name[NN_MAX_NAME] = "";
 
 	if (!nn_safetensors_open(path, &st, &trouble))
 		return train_fail(err, "\"%.200s\": %.280s", path, trouble.text);
@@ -439,8 +488,9 @@ import_look(const Arch *arch, const char *path, ArchOptions *o,
 		adopt(arch, o, "patch", (double) t->dim[2], "the file's patches", options);
 	if (nn_safetensors_find(&st, "blocks.0.ls1.gamma"))
 		adopt(arch, o, "layerscale", 1e-5, "the file's blocks are scaled", options);
-	snprintf(name, sizeof(name), "%s.weight",
-			 arch_head_layer(arch) ? arch_head_layer(arch) : "");
+	if (arch_head_layer(arch))
+		snprintf(name, sizeof(name), "%.*s.weight",
+				 (int) strcspn(arch_head_layer(arch), "|"), arch_head_layer(arch));
 	t = nn_safetensors_find(&st, name);
 	if (o->head == ARCH_CLASSES && o->outputs == 0)
 	{

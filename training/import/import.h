@@ -19,7 +19,7 @@ typedef struct ImportOptions
 	/* The head is the caller's own: its parameters keep their initial values, and the
 	 * file's head is left out where it does not fit. */
 	bool fresh_head;
-	const char *head; /* the head's layer in the file, "fc" (arch_head_layer); or NULL */
+	const char *head; /* its layers beside "hash" and "hash_norm" (arch_head_layer) */
 	/* Told one line at a time; may be NULL. */
 	void (*told)(void *arg, const char *line);
 	void *arg;
