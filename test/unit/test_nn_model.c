@@ -552,7 +552,8 @@ test_graphs(void **state)
 	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[4294967296]}",
 		   "not the number of an earlier");
 	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\'}", "takes 1 inputs, not 0");
-	REFUSE(INPUT_NODE "{\\'op\\':\\'add\\',\\'input\\':[0,0,0]}", "takes 2 inputs, not 3");
+	REFUSE(INPUT_NODE "{\\'op\\':\\'add\\',\\'input\\':[0,0,0]}",
+		   "takes 2 inputs, not 3");
 	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':0}",
 		   "\"input\" is not an array");
 	REFUSE(INPUT_NODE "{\\'op\\':\\'softmax\\',\\'input\\':[0],\\'eps\\':1}",
