@@ -38,7 +38,18 @@ averages(int i)
 static const char *
 losses(int i)
 {
-	return loss_at(i) ? loss_at(i)->name : NULL;
+	if (loss_at(i))
+		return loss_at(i)->name;
+	/* the one that is no function of codes and labels stands after them */
+	return i == 0 || loss_at(i - 1) ? "vae" : NULL;
+}
+
+static const char *
+reconstructions(int i)
+{
+	static const char *const names[] = {"bce", "mse", NULL};
+
+	return names[i];
 }
 
 static const char *
@@ -102,7 +113,8 @@ const Key recipe_keys[] = {
 	 .about = "same seed, same result"},
 
 	{"loss", "kind", KEY_NAME, AT(loss), .names = losses, .standard = "orthohash",
-	 .option = "loss", .about = "what is minimised"},
+	 .option = "loss",
+	 .about = "what is minimised; vae, and it alone, for autoencoders"},
 	{"loss", "scale", KEY_REAL, AT(loss_options.scale), 0, 1e6, .depends = BY_LOSS,
 	 .option = "scale", .about = "factor of the cosines (orthohash)"},
 	{"loss", "margin", KEY_REAL, AT(loss_options.margin), -10, 10, .depends = BY_LOSS,
@@ -112,6 +124,14 @@ const Key recipe_keys[] = {
 	 .about = "share of the label spread over all classes (orthohash)"},
 	{"loss", "lambda", KEY_REAL, AT(loss_options.lambda), 0, 1e6, .depends = BY_LOSS,
 	 .option = "lambda", .about = "weight of the pull to +1 and -1 (csq)"},
+
+	{"loss", "reconstruction", KEY_CHOICE, AT(vae.reconstruction),
+	 .names = reconstructions, .standard = "bce",
+	 .about = "of autoencoders (vae): pixels as probabilities, or squares"},
+	{"loss", "kl", KEY_REAL, AT(vae.kl_weight), 0, 1e6, .standard = "1",
+	 .about = "weight of the divergence of their codes (vae)"},
+	{"loss", "kl-warm-up", KEY_REAL, AT(vae_warm_up), 0, 1e6, .standard = "0",
+	 .about = "epochs in which that weight grows from 0 (vae)"},
 
 	{"optimiser", "kind", KEY_CHOICE, AT(optim.kind), .names = optimisers,
 	 .standard = "sgd", .option = "optimiser",

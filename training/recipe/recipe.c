@@ -100,7 +100,8 @@ void
 recipe_settle(Recipe *r)
 {
 	TrainOptions *o = &r->options;
-	const LossOptions own = loss_find(o->loss)->defaults;
+	const Loss *loss = loss_find(o->loss);
+	const LossOptions own = loss ? loss->defaults : (LossOptions){0};
 	const struct
 	{
 		const char *name;

@@ -21,12 +21,13 @@ train_options_default(TrainOptions *o)
 	for (int i = 0; i < recipe_nkeys; i++)
 		if (recipe_keys[i].standard)
 			key_set(&recipe_keys[i], o, recipe_keys[i].standard, &never);
-	o->loss_options = loss_find(o->loss)->defaults;
+	o->loss_options = loss_find(o->loss)->defaults; /* the default has some */
 }
 
 bool
 train_options_check(const TrainOptions *o, TrainError *err)
 {
+	const Loss *loss;
 	json_t *data;
 
 	/* Checkpoints and models hold it as JSON, which cannot be anything else. */
@@ -41,7 +42,9 @@ train_options_check(const TrainOptions *o, TrainError *err)
 	if (o->resize && o->resize < o->size)
 		return train_fail(err, "data.resize is %d, but must be data.size, %d, or more",
 						  o->resize, o->size);
-	if ((o->augment.mixup > 0 || o->augment.cutmix > 0) && !loss_find(o->loss)->mixable)
+	/* without labels there is nothing to mix but pictures */
+	loss = loss_find(o->loss);
+	if ((o->augment.mixup > 0 || o->augment.cutmix > 0) && loss && !loss->mixable)
 		return train_fail(err,
 						  "augment.mixup and augment.cutmix do not go with the loss %s, "
 						  "which compares pictures with one another",

@@ -6,6 +6,7 @@
 #define TRAIN_OPTIONS_H
 
 #include "training/loss/loss.h"
+#include "training/loss/vae.h"
 #include "training/optim/optim.h"
 #include "training/augment/augment.h"
 
@@ -15,6 +16,8 @@ typedef struct TrainOptions
 	char protocol[32]; /* which pictures train and which judge, see sets.h */
 	char loss[32];
 	LossOptions loss_options;
+	VaeOptions vae;		   /* of the loss "vae" */
+	double vae_warm_up;	   /* epochs until its divergence has its whole weight */
 	char arch[160];		   /* label of an architecture (arch.h): "vit-ti patch=14" */
 	char pretrained[1024]; /* safetensors file to begin from; "": from the seed */
 	int bits;

@@ -15,19 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-static bool
-take_buffers(Trainer *t)
-{
-	size_t n = t->batch;
-	size_t bits = t->options.bits;
-
-	t->u = malloc(n * bits * sizeof(double));
-	t->grad = malloc(n * bits * sizeof(double));
-	t->grad_partner = malloc(n * bits * sizeof(double));
-	t->grad_out = malloc(n * bits * sizeof(float));
-	t->centres = malloc(bits * t->ds->nclasses * sizeof(double));
-	return t->u && t->grad && t->grad_partner && t->grad_out && t->centres;
-}
+#define STREAM_NOISE 0x6e6f6973u
 
 static bool
 open_feed(Trainer *t, TrainError *err)
@@ -61,17 +49,13 @@ set_up(Trainer *t, TrainError *err)
 						  "training needs at least two pictures and two classes, but "
 						  "%s has %d pictures of %d classes",
 						  o->data, t->ds->n, t->ds->nclasses);
-	t->loss = loss_find(o->loss);
 	if (!open_feed(t, err))
 		return false;
 	t->total_steps = t->steps_per_epoch * o->epochs;
-	if (!take_buffers(t))
-		return train_fail(err, "out of memory for a batch of %d pictures", t->batch);
-	if (!loss_centres(t->ds->nclasses, o->bits, o->seed, t->centres, err))
-		return false;
 	t->data_sum = dataset_checksum(t->ds);
 	t->graph = network_new(o, t->ds, err);
-	if (!t->graph)
+	t->objective = t->graph ? objective_new(o, t->ds, t->graph, t->batch, err) : NULL;
+	if (!t->objective)
 		return false;
 	t->tape = tape_new(t->graph, t->batch, t->pool, true, err);
 	t->optim = t->tape ? optim_new(t->graph, &o->optim, o->bias_rate, err) : NULL;
@@ -114,36 +98,33 @@ trainer_free(Trainer *t)
 	tape_free(t->tape);
 	nn_graph_free(t->graph);
 	feed_free(t->feed);
-	free(t->u);
-	free(t->grad);
-	free(t->grad_partner);
-	free(t->grad_out);
-	free(t->centres);
+	objective_free(t->objective);
 	free(t);
 }
 
-/* Loss of a forward pass, its gradient into grad_out. */
-static double
-judge(Trainer *t, const float *u)
+/* Dropout and sampled codes of a step, the same when a run is resumed. */
+static uint64_t
+seed_of_step(const Trainer *t, int64_t step)
 {
-	size_t n = (size_t) t->batch * t->options.bits;
-	LossInput in = {
-		.n = t->batch,
-		.bits = t->options.bits,
-		.nclasses = t->ds->nclasses,
-		.labels = t->batch_now->labels,
-		.label_words = t->ds->label_words,
-		.centres = t->centres,
-	};
-	double loss;
+	Rng rng;
 
-	for (size_t i = 0; i < n; i++)
-		t->u[i] = u[i];
-	loss = loss_eval_mixed(t->loss, &in, t->batch_now->partner, t->batch_now->share,
-						   &t->options.loss_options, t->u, t->grad, t->grad_partner);
-	for (size_t i = 0; i < n; i++)
-		t->grad_out[i] = (float) t->grad[i];
-	return loss;
+	rng_seed(&rng, t->options.seed, STREAM_NOISE + ((uint64_t) step << 32));
+	return rng_next(&rng);
+}
+
+/* The batch of a step forward and, from its loss, backward. */
+static bool
+pass(Trainer *t, int64_t step, float momentum, TrainError *err)
+{
+	t->batch_now = feed_take(t->feed, step, err);
+	if (!t->batch_now)
+		return false;
+	tape_seed(t->tape, seed_of_step(t, step));
+	tape_forward(t->tape, t->batch_now->images, t->batch, true, momentum);
+	t->last_loss = objective_eval(t->objective, t->tape, t->batch_now,
+								  (double) step / (double) t->steps_per_epoch);
+	tape_backward_outputs(t->tape, objective_gradients(t->objective));
+	return true;
 }
 
 static const float *
@@ -160,12 +141,8 @@ trainer_step(Trainer *t, TrainError *err)
 		o->rate * t->batch / 512.0 * schedule_rate(&o->schedule, t->step, t->total_steps);
 	const char *bad;
 
-	t->batch_now = feed_take(t->feed, t->step, err);
-	if (!t->batch_now)
+	if (!pass(t, t->step, (float) o->norm_momentum, err))
 		return false;
-	t->last_loss = judge(t, tape_forward(t->tape, t->batch_now->images, t->batch, true,
-										 (float) o->norm_momentum));
-	tape_backward(t->tape, t->grad_out);
 	bad = tape_not_finite(t->tape);
 	if (bad || !isfinite(t->last_loss))
 		return train_fail(
@@ -189,11 +166,8 @@ trainer_calibrate(Trainer *t, int steps, TrainError *err)
 		/* The first pass touches fresh memory and does not count. */
 		if (i == 1)
 			clock_gettime(CLOCK_MONOTONIC, &a);
-		t->batch_now = feed_take(t->feed, i, err);
-		if (!t->batch_now)
+		if (!pass(t, i, 0, err))
 			return 0;
-		judge(t, tape_forward(t->tape, t->batch_now->images, t->batch, true, 0));
-		tape_backward(t->tape, t->grad_out);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	return ((double) (b.tv_sec - a.tv_sec) + (double) (b.tv_nsec - a.tv_nsec) * 1e-9) /

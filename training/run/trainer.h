@@ -6,8 +6,7 @@
 #define TRAIN_TRAINER_H
 
 #include "training/run/feed.h"
-#include "training/run/options.h"
-#include "training/tape/tape.h"
+#include "training/run/objective.h"
 
 typedef struct Trainer
 {
@@ -18,18 +17,14 @@ typedef struct Trainer
 	Tape *tape;
 	Optim *optim;
 	Average average;
-	const Loss *loss;
-	double *centres; /* nclasses x bits */
-	int batch;		 /* pictures of a step */
-	int64_t step;	 /* steps done */
+	Objective *objective;
+	int batch;	  /* pictures of a step */
+	int64_t step; /* steps done */
 	int64_t steps_per_epoch, total_steps;
 	Feed *feed;
 	const FeedBatch *batch_now; /* of the step being taken */
 	double last_loss;
 	uint64_t data_sum; /* dataset_checksum */
-	/* buffers of a step */
-	double *u, *grad, *grad_partner;
-	float *grad_out;
 } Trainer;
 
 /*
