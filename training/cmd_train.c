@@ -168,20 +168,23 @@ finish(Trainer *t, const Sets *sets, const Request *r, int threads, TrainError *
 	NnGraph *folded = export_graph(t, err);
 	RetrievalMetrics m;
 	char *metrics = NULL;
-	bool ok = folded != NULL;
+	float *thresholds = NULL;
+	bool ok = folded && judge_thresholds(&t->options, folded, sets->train, threads,
+										 &thresholds, err);
 
 	if (ok && sets->query && sets->query->n > 0)
 	{
-		ok = judge_network(folded, NULL, sets, threads, &m, err);
+		ok = judge_network(folded, thresholds, sets, threads, &m, err);
 		if (ok)
 		{
 			judge_print(&m, t->options.protocol);
 			metrics = export_metrics(&m, t->options.protocol);
 		}
 	}
-	ok = ok && export_model(r->out, t, folded, metrics, err);
+	ok = ok && export_model(r->out, t, folded, thresholds, metrics, err);
 	nn_graph_free(folded);
 	free(metrics);
+	free(thresholds);
 	return ok;
 }
 

@@ -581,7 +581,7 @@ test_export(void **state)
 		fail_msg("%s", err.text);
 	for (int i = 0; i < folded->nnodes; i++)
 		assert_int_not_equal(folded->node[i].kind, NN_BATCHNORM);
-	if (!export_model(in_folder("model"), t, folded, "{\"map_all\": 0.5}", &err))
+	if (!export_model(in_folder("model"), t, folded, NULL, "{\"map_all\": 0.5}", &err))
 		fail_msg("%s", err.text);
 	nn_graph_free(folded);
 	model = nn_model_open(in_folder("model"), &trouble);

@@ -123,7 +123,7 @@ provenance(const Trainer *t)
 
 bool
 export_model(const char *path, const Trainer *t, const NnGraph *folded,
-			 const char *metrics, TrainError *err)
+			 const float *thresholds, const char *metrics, TrainError *err)
 {
 	const TrainOptions *o = &t->options;
 	ImagePreprocess pre = network_preprocess(o);
@@ -140,7 +140,7 @@ export_model(const char *path, const Trainer *t, const NnGraph *folded,
 	bool ok;
 
 	network_label(o, info.architecture, sizeof(info.architecture));
-	ok = nn_model_write(path, &info, folded, NULL, &trouble) ||
+	ok = nn_model_write(path, &info, folded, thresholds, &trouble) ||
 		 train_fail(err, "%.500s", trouble.text);
 	free(info.provenance);
 	return ok;

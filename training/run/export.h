@@ -15,9 +15,9 @@
  */
 extern NnGraph *export_graph(Trainer *t, TrainError *err);
 
-/* metrics (JSON object text) may be NULL. */
+/* thresholds (one per bit) and metrics (JSON object text) may be NULL. */
 extern bool export_model(const char *path, const Trainer *t, const NnGraph *folded,
-						 const char *metrics, TrainError *err);
+						 const float *thresholds, const char *metrics, TrainError *err);
 
 /* RetrievalMetrics as a JSON object (malloc'ed); protocol names the sets. */
 extern char *export_metrics(const RetrievalMetrics *m, const char *protocol);

@@ -95,39 +95,33 @@ some_of(const Dataset *ds, int n)
 	return some;
 }
 
-/* Packed codes by the network as it stands. */
-static uint8_t *
-training_codes(Trainer *t, const Dataset *ds, TrainError *err)
-{
-	float *logits = codes_logits(t->graph, ds, t->pool, err);
-	uint8_t *codes =
-		logits ? codes_pack(logits, NULL, ds->n, t->options.bits, err) : NULL;
-
-	free(logits);
-	return codes;
-}
-
 bool
 judge_training(Trainer *t, const Sets *sets, double *map, TrainError *err)
 {
+	const TrainOptions *o = &t->options;
 	Dataset *query = some_of(sets->query, 1000);
 	Dataset *database = some_of(sets->database, 10000);
-	uint8_t *a = NULL;
-	uint8_t *b = NULL;
+	float *logits[2] = {NULL, NULL};
+	uint8_t *codes[2] = {NULL, NULL};
+	float *thresholds = NULL;
 	RetrievalMetrics m;
 	bool ok = query && database;
 
 	if (!ok)
 		train_fail(err, "out of memory");
 	average_swap(&t->average, t->graph);
-	a = ok ? training_codes(t, query, err) : NULL;
-	b = a ? training_codes(t, database, err) : NULL;
+	logits[0] = ok ? codes_logits(t->graph, query, t->pool, err) : NULL;
+	logits[1] = logits[0] ? codes_logits(t->graph, database, t->pool, err) : NULL;
 	average_swap(&t->average, t->graph);
-	ok = b != NULL;
+	ok = logits[1] && objective_thresholds(o, logits[1], database->n, &thresholds, err);
+	codes[0] = ok ? codes_pack(logits[0], thresholds, query->n, o->bits, err) : NULL;
+	codes[1] =
+		codes[0] ? codes_pack(logits[1], thresholds, database->n, o->bits, err) : NULL;
+	ok = codes[1] != NULL;
 	if (ok)
 	{
-		CodeSet q = codes_set(query, a, t->options.bits);
-		CodeSet d = codes_set(database, b, t->options.bits);
+		CodeSet q = codes_set(query, codes[0], o->bits);
+		CodeSet d = codes_set(database, codes[1], o->bits);
 
 		ok = metrics_retrieval(&q, &d, false, 0, NULL, 0, nn_pool_threads(t->pool), &m,
 							   err);
@@ -135,7 +129,27 @@ judge_training(Trainer *t, const Sets *sets, double *map, TrainError *err)
 	}
 	dataset_free(query);
 	dataset_free(database);
-	free(a);
-	free(b);
+	for (int k = 0; k < 2; k++)
+	{
+		free(logits[k]);
+		free(codes[k]);
+	}
+	free(thresholds);
+	return ok;
+}
+
+bool
+judge_thresholds(const TrainOptions *o, const NnGraph *folded, const Dataset *train,
+				 int threads, float **thresholds, TrainError *err)
+{
+	float *logits;
+	bool ok;
+
+	*thresholds = NULL;
+	if (!objective_is_vae(o))
+		return true;
+	logits = codes_device_logits(folded, train, threads, err);
+	ok = logits && objective_thresholds(o, logits, train->n, thresholds, err);
+	free(logits);
 	return ok;
 }

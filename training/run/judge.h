@@ -31,4 +31,10 @@ extern bool judge_training(Trainer *t, const Sets *sets, double *map, TrainError
 /* mAP@all and everything else, one number a line, on stdout. */
 extern void judge_print(const RetrievalMetrics *m, const char *protocol);
 
+/* The thresholds of a run's codes, from the pictures it was trained on: see
+ * objective_thresholds. */
+extern bool judge_thresholds(const TrainOptions *options, const NnGraph *folded,
+							 const Dataset *train, int threads, float **thresholds,
+							 TrainError *err);
+
 #endif
