@@ -329,12 +329,15 @@ set_arch(const Key *key, TrainOptions *o, const char *value, TrainError *err)
 
 	snprintf(name, sizeof(name), "%.*s", (int) strcspn(value, " "), value);
 	arch = arch_find(name);
-	near = key_near_name(name, arch_names);
+	near = arch ? NULL : key_near_name(name, arch_names);
+	if (near)
+		return train_fail(err,
+						  "must begin with the name of an architecture; did you "
+						  "mean %s?",
+						  near);
 	if (!arch)
-		return train_fail(err, "must be one of %s, with parameters after it%s%s%s",
-						  all_names(arch_names, names, sizeof(names)),
-						  near ? "; did you mean " : "", near ? near : "",
-						  near ? "?" : "");
+		return train_fail(err, "must be one of %s, with parameters after it",
+						  all_names(arch_names, names, sizeof(names)));
 	if (strlen(value) >= key->size)
 		return train_fail(err, "must have at most %zu bytes", key->size - 1);
 	if (!arch_from_label(value, &parsed, &why))
