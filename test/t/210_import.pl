@@ -119,6 +119,21 @@ like($err, qr/network\.pretrained: .*12 missing, 0 surplus, .*first: missing blo
 is($status, 0, 'another architecture') or diag($err);
 like($err, qr/; resnet18 stem=cifar of /, 'is told');
 
+# ---------------------------------------------------------------- autoencoders
+($status, $out, $err) = tool(@train, '--arch', 'csvae', '--loss', 'vae', '--size', 32, '--out',
+	"$dir/csvae");
+is($status, 0, 'an autoencoder') or diag($err);
+($status, $out, $err) = tool('inspect', "$dir/csvae");
+like($out, qr/simam.*\n(?:.*\n)*.*\bmu\n.*total/, 'its model is the encoder');
+unlike($out, qr/decoder/, 'alone');
+like($out, qr/"has_thresholds":\s*true/, 'with a threshold for each bit');
+($status, $out, $err) = tool('encode', '--model', "$dir/csvae", '--data', "folder:$dir/pictures");
+my $on = unpack('%32b*', pack('H*', join '', $out =~ /\t([0-9a-f]{4})$/mg));
+ok($on > 0.3 * 12 * 16 && $on < 0.7 * 12 * 16, "about half of the bits are on: $on of 192");
+($status, $out, $err) = tool(@train, '--arch', 'csvae', '--size', 32, '--out', "$dir/never");
+like($err, qr/arch = csvae and loss\.kind = orthohash do not go together/,
+	'a loss that does not suit it');
+
 # ------------------------------------------------------------------- refusals
 write_weights("$dir/odd", %shape, 'norm.weight' => [ 2, 96 ], extra => [7], cls_token => [192]);
 ($status, $out, $err) =

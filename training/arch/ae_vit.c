@@ -66,7 +66,7 @@ largest(NnGraph *g, int x)
  * gates, one a channel, are spread over all positions by growing a single pixel.
  */
 static int
-channel_gates(NnGraph *g, int x)
+channel_gates(NnGraph *g, int x, int hidden)
 {
 	int side = g->node[x].shape.dim[0], channels = g->node[x].shape.dim[2];
 	NnShape row = {.ndim = 2, .dim = {1, channels}}, pixel = image(1, 1, channels);
@@ -76,7 +76,7 @@ channel_gates(NnGraph *g, int x)
 	both[0] = nn_reshape(g, nn_global_avgpool(g, x), &row);
 	both[1] = nn_reshape(g, largest(g, x), &row);
 	a = nn_concat(g, both, 2, 0);
-	a = nn_linear(g, a, "aem.fc1", channels / REDUCTION, true, NN_IDENTITY);
+	a = nn_linear(g, a, "aem.fc1", hidden, true, NN_IDENTITY);
 	a = nn_activation(g, a, NN_RELU);
 	a = nn_linear(g, a, "aem.fc2", channels, true, NN_IDENTITY);
 	a = nn_activation(g, nn_reduce(g, a, 0, false), NN_SIGMOID);
@@ -110,16 +110,22 @@ place_gates(NnGraph *g, int x)
 	return a;
 }
 
+int
+ae_vit_attention(NnGraph *g, int x, bool spatial, int hidden)
+{
+	if (x < 0)
+		return -1;
+	return nn_add(
+		g, nn_mul(g, spatial ? place_gates(g, x) : channel_gates(g, x, hidden), x), x);
+}
+
 static int
 build(NnGraph *g, int x, const ArchOptions *o)
 {
 	VitSize size = size_of(o);
 
-	x = vit_patches(g, x, &size);
-	if (x < 0)
-		return -1;
-	x = nn_add(
-		g, nn_mul(g, o->value[AEM] == 1 ? place_gates(g, x) : channel_gates(g, x), x), x);
+	x = ae_vit_attention(g, vit_patches(g, x, &size), o->value[AEM] == 1,
+						 size.width / REDUCTION);
 	x = arch_flatten(g, vit_encoder(g, x, &size));
 	x = nn_dropout(g, x, 0.5f);
 	x = nn_linear(g, x, "hash_fc", HIDDEN, true, NN_IDENTITY);

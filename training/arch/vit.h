@@ -17,6 +17,9 @@ typedef struct VitSize
 extern int vit_patches(NnGraph *g, int x, const VitSize *size);
 /* [h][w][width] -> [1 + hw][width]: class token first, after the last norm */
 extern int vit_encoder(NnGraph *g, int x, const VitSize *size);
+/* [h][w][C], h = w, to A F + F with a gate A per channel by an MLP with `hidden` values,
+ * or per position (ae_vit.c). */
+extern int ae_vit_attention(NnGraph *g, int x, bool spatial, int hidden);
 /* Initial values of tokens and patches, after the rules for layers. */
 extern void vit_finish(NnGraph *g, const VitSize *size, Rng *rng);
 /* Depth of a parameter (arch.h); -1: the head's. */
