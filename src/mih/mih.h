@@ -16,13 +16,13 @@
  *
  *	 entry page (MIH_PAGE_ENTRIES, MIH_PAGE_LIST)
  *	 +----+-----------------+---------------+ - - - - +----------------+----+
- *	 | .. | code 0, 1, 2 .. | ends (runs)   |  hole   | .. TID 1, TID 0|tail|
+ *	 | .. | code 0, 1, 2 .. | starts (runs) |  hole   | .. TID 1, TID 0|tail|
  *	 +----+-----------------+---------------+ - - - - +----------------+----+
  *	      64                                pd_lower  pd_upper         pd_special
  *
- *	 Without MIH_RUNS code i has TID i.  With MIH_RUNS the codes are distinct,
- *	 and the TIDs of code i are ends[i - 1] .. ends[i] - 1.  With MIH_SLICED the
- *	 same bytes of codes lie in slices; lists never have them.
+ *	 Without MIH_RUNS code i has TID i.  With MIH_RUNS the codes are distinct, and
+ *	 the TIDs of code i begin at the i-th TID whose bit of starts is set.  With
+ *	 MIH_SLICED the same bytes of codes lie in slices; lists never have them.
  */
 #ifndef MIH_H
 #define MIH_H
@@ -283,9 +283,13 @@ typedef struct MihEntries
 	int nbytes;					/* of a code */
 	bool sliced;				/* codes lie in slices */
 	const uint8 *codes;			/* ncodes of them, packed or in slices */
-	const uint16 *ends;			/* by code, or NULL: code i has TID i */
+	const uint64 *starts;		/* bit t: a run begins at TID t; NULL: code i has TID i */
 	const ItemPointerData *top; /* TID i is top[-1 - i] */
+	int at_code, at_tid;		/* a code, and where its run begins: mih_run's */
 } MihEntries;
+
+/* Words of a bit for each of n TIDs. */
+#define MihStartWords(n) (((n) + 63) / 64)
 
 /* Code i; buffer, of HAMMING_MAX_BYTES, is for one that has to be put together. */
 static inline const uint8 *
@@ -431,8 +435,9 @@ extern Buffer mih_extend(Relation index);
 extern void mih_return_page(Relation index, Buffer buf);
 extern void mih_free_page(Relation index, BlockNumber block, uint32 part);
 extern void mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries);
-extern void mih_run(Relation index, Buffer buf, const MihEntries *entries, int i,
-					int *from, int *to);
+extern void mih_run(Relation index, Buffer buf, MihEntries *entries, int i, int *from,
+					int *to);
+extern int mih_starts_size(int lower, int ntids);
 extern void mih_check_tid(Relation index, Buffer buf, const ItemPointerData *tid);
 extern bool mih_list_has_room(Page page, int nbytes);
 extern void mih_list_add(Page page, const uint8 *code, int nbytes, ItemPointer tid);

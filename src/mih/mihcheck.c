@@ -108,7 +108,7 @@ check_list(Check *check, int slot)
 		MihEntries entries;
 
 		mih_page_entries(check->index, buf, nbytes, &entries);
-		if (entries.ends || entries.sliced ||
+		if (entries.starts || entries.sliced ||
 			entries.ncodes != (nulls ? 0 : entries.ntids))
 			mih_corrupt(check->index, block, "a list page is not plain");
 		for (int i = 0; i < entries.ntids; i++)
@@ -210,10 +210,6 @@ check_table_page(Check *check, MihSegment *segment, int table, const MihDirEntry
 						"a key lies outside the range that the "
 						"directory gives for its page");
 		mih_run(check->index, buf, &entries, i, &from, &to);
-		if (i == 0 ? from != 0 : entries.ends && from != entries.ends[i - 1])
-			mih_corrupt(check->index, range->block, "runs of TIDs leave a gap");
-		if (i == entries.ncodes - 1 && to != entries.ntids)
-			mih_corrupt(check->index, range->block, "runs of TIDs end early");
 		mih_from_stored(layout, stored, code);
 		for (int t = from; t < to; t++)
 		{

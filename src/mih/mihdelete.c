@@ -54,12 +54,12 @@ copy_plain(const MihEntries *entries, const Living *living, uint8 *codes)
 }
 
 /*
- * Copy the codes that still have a TID, and for a page with runs the ends of their
- * runs, into codes and ends.  Returns how many there are.
+ * Copy the codes that still have a TID, and where their runs begin, into codes and
+ * starts, which is zero.  Returns how many there are.
  */
 static int
-copy_codes(Relation index, Buffer buf, const MihEntries *entries, const Living *living,
-		   uint8 *codes, uint16 *ends)
+copy_codes(Relation index, Buffer buf, MihEntries *entries, const Living *living,
+		   uint8 *codes, uint64 *starts)
 {
 	uint8 buffer[HAMMING_MAX_BYTES];
 	int tids = 0;
@@ -82,14 +82,15 @@ copy_codes(Relation index, Buffer buf, const MihEntries *entries, const Living *
 			continue;
 		memcpy(codes + n * entries->nbytes, mih_entry_code(entries, i, buffer),
 			   entries->nbytes);
-		ends[n++] = tids;
+		starts[before / 64] |= UINT64CONST(1) << before % 64;
+		n++;
 	}
 	return n;
 }
 
 /* Make image the page in buf with the living TIDs alone, in the same form. */
 static void
-make_image(Relation index, Buffer buf, const MihEntries *entries, const Living *living,
+make_image(Relation index, Buffer buf, MihEntries *entries, const Living *living,
 		   Page image)
 {
 	const MihPageTail *before = MihTail(BufferGetPage(buf));
@@ -97,26 +98,26 @@ make_image(Relation index, Buffer buf, const MihEntries *entries, const Living *
 	MihPageTail *tail = MihTail(image);
 	uint8 *codes = (uint8 *) image + MIH_CODES_OFFSET;
 	PGAlignedBlock rows; /* codes on their way into slices */
-	uint16 ends[MihMaxTidsPerPage + 1];
+	uint64 starts[MihStartWords(MihMaxTidsPerPage)] = {0};
 	int lower;
 	char *at;
 	int n;
 
 	mih_init_page(image, before->kind, before->part);
 	tail = MihTail(image);
-	if (!entries->ends && !entries->sliced)
+	if (!entries->starts && !entries->sliced)
 		n = copy_plain(entries, living, codes);
 	else
 		n = copy_codes(index, buf, entries, living,
-					   entries->sliced ? (uint8 *) rows.data : codes, ends);
+					   entries->sliced ? (uint8 *) rows.data : codes, starts);
 	if (entries->sliced)
 		hamming_to_slices((const uint8 *) rows.data, entries->nbytes, n, codes);
 	lower = MIH_CODES_OFFSET + n * entries->nbytes;
-	if (entries->ends)
+	if (entries->starts)
 	{
-		lower = SHORTALIGN(lower);
-		memcpy(image + lower, ends, n * sizeof(uint16));
-		lower += n * sizeof(uint16);
+		memcpy(image + MAXALIGN(lower), starts,
+			   MihStartWords(living->tids) * sizeof(uint64));
+		lower = mih_starts_size(lower, living->tids);
 	}
 	at = image + header->pd_special;
 	for (int k = 0; k < living->n; k++)

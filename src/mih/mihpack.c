@@ -15,7 +15,7 @@ struct MihPacker
 	int ncodes; /* distinct codes, counting neighbours */
 	int ntids;
 	uint8 *codes; /* distinct codes */
-	uint16 *ends; /* by distinct code */
+	uint16 *ends; /* by distinct code: TIDs up to its last */
 	ItemPointerData *tids;
 };
 
@@ -52,8 +52,8 @@ plain_size(int nbytes, int ntids)
 static int
 runs_size(int nbytes, int ncodes, int ntids)
 {
-	return SHORTALIGN(MIH_CODES_OFFSET + ncodes * nbytes) - MIH_CODES_OFFSET +
-		   ncodes * (int) sizeof(uint16) + ntids * (int) sizeof(ItemPointerData);
+	return mih_starts_size(MIH_CODES_OFFSET + ncodes * nbytes, ntids) - MIH_CODES_OFFSET +
+		   ntids * (int) sizeof(ItemPointerData);
 }
 
 /* Take one entry; false, and nothing changed, if the page is full. */
@@ -139,9 +139,11 @@ mih_packer_page(MihPacker *packer, Page page, int kind, uint32 part)
 	}
 	if (runs)
 	{
-		at = (char *) page + SHORTALIGN(at - (char *) page);
-		memcpy(at, packer->ends, ncodes * sizeof(uint16));
-		at += ncodes * sizeof(uint16);
+		uint64 *starts = (uint64 *) ((char *) page + MAXALIGN(at - (char *) page));
+
+		for (int i = 0, t = 0; i < ncodes; t = packer->ends[i++])
+			starts[t / 64] |= UINT64CONST(1) << t % 64;
+		at = (char *) (starts + MihStartWords(ntids));
 		MihTail(page)->flags |= MIH_RUNS;
 	}
 	MihTail(page)->ntids = ntids;

@@ -231,13 +231,13 @@ mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries)
 	entries->nbytes = nbytes;
 	entries->sliced = (tail->flags & MIH_SLICED) != 0;
 	entries->codes = (const uint8 *) page + MIH_CODES_OFFSET;
-	entries->ends = NULL;
+	entries->starts = NULL;
+	entries->at_code = entries->at_tid = 0;
 	entries->top = (const ItemPointerData *) ((char *) page + header->pd_special);
 	if (tail->flags & MIH_RUNS)
 	{
-		lower = SHORTALIGN(lower);
-		entries->ends = (const uint16 *) ((char *) page + lower);
-		lower += tail->ncodes * sizeof(uint16);
+		entries->starts = (const uint64 *) ((char *) page + MAXALIGN(lower));
+		lower = mih_starts_size(lower, tail->ntids);
 	}
 	else if (nbytes > 0 && tail->ncodes != tail->ntids)
 		mih_corrupt(index, BufferGetBlockNumber(buf), "codes and TIDs differ in number");
@@ -248,22 +248,61 @@ mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries)
 		mih_corrupt(index, BufferGetBlockNumber(buf), "TIDs without a code");
 }
 
-/* The TIDs of code i are number *from to *to - 1. */
+/* Where the starts of ntids TIDs end on a page whose codes end at lower. */
+int
+mih_starts_size(int lower, int ntids)
+{
+	return MAXALIGN(lower) + MihStartWords(ntids) * (int) sizeof(uint64);
+}
+
+/* The n-th TID, from 0, of those at which a run begins, counted from TID t on; or ntids.
+ */
+static int
+nth_start(const MihEntries *entries, int t, int n)
+{
+	int words = MihStartWords(entries->ntids);
+
+	for (int w = t / 64; w < words; w++)
+	{
+		uint64 word = entries->starts[w];
+		int count;
+
+		if (w == t / 64)
+			word &= ~UINT64CONST(0) << t % 64;
+		count = pg_popcount64(word);
+		if (n >= count)
+		{
+			n -= count;
+			continue;
+		}
+		while (n-- > 0)
+			word &= word - 1;
+		return Min(w * 64 + pg_rightmost_one_pos64(word), entries->ntids);
+	}
+	return entries->ntids;
+}
+
+/*
+ * The TIDs of code i are number *from to *to - 1.  Cheapest where codes are asked for
+ * in order.
+ */
 void
-mih_run(Relation index, Buffer buf, const MihEntries *entries, int i, int *from, int *to)
+mih_run(Relation index, Buffer buf, MihEntries *entries, int i, int *from, int *to)
 {
 	*from = i;
 	*to = i + 1;
-	if (entries->ends)
-	{
-		/* Only here: most pages of a pass have no hit, and ends is a cache miss. */
-		*from = i > 0 ? entries->ends[i - 1] : 0;
-		*to = entries->ends[i];
-		if (*from >= *to ||
-			(i < entries->ncodes - 1 ? *to > entries->ntids : *to != entries->ntids))
-			mih_corrupt(index, BufferGetBlockNumber(buf),
-						"a run of TIDs is out of order");
-	}
+	if (entries->starts == NULL)
+		return;
+	/* Only here: most pages of a pass have no hit, and starts is a cache miss. */
+	if (i < entries->at_code)
+		entries->at_code = entries->at_tid = 0;
+	*from = nth_start(entries, entries->at_tid, i - entries->at_code);
+	*to = *from < entries->ntids ? nth_start(entries, *from + 1, 0) : entries->ntids;
+	if (*from >= *to || (i == 0 && *from != 0) ||
+		(i == entries->ncodes - 1) != (*to == entries->ntids))
+		mih_corrupt(index, BufferGetBlockNumber(buf), "a run of TIDs is out of order");
+	entries->at_code = i;
+	entries->at_tid = *from;
 }
 
 /* A TID that an index can have; the heap would be asked to extend itself. */

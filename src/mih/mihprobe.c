@@ -23,7 +23,7 @@ passes_filters(const MihScan *scan, const MihScanPart *part, const uint8 *code,
 }
 
 static void
-take_run(MihScan *scan, Buffer buf, const MihEntries *entries, int i, int distance,
+take_run(MihScan *scan, Buffer buf, MihEntries *entries, int i, int distance,
 		 MihSink *sink)
 {
 	int from, to;
@@ -51,7 +51,7 @@ take_run(MihScan *scan, Buffer buf, const MihEntries *entries, int i, int distan
 static void
 prefetch_tids(const MihScan *scan, const MihEntries *entries, int hits)
 {
-	if (entries->ends)
+	if (entries->starts)
 		return;
 	for (int w = 0; hits > 0; w++)
 		for (uint64 word = scan->mask[w]; word != 0; word &= word - 1, hits--)

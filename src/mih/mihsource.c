@@ -126,7 +126,7 @@ next_page(PartsSource *s)
 			continue;
 		}
 		mih_page_entries(s->index, buf, hamming_bytes(s->nbits), &s->entries);
-		for (int i = 0; s->entries.ends && i < s->entries.ncodes; i++)
+		for (int i = 0; s->entries.starts && i < s->entries.ncodes; i++)
 		{
 			int from, to;
 
@@ -134,9 +134,9 @@ next_page(PartsSource *s)
 		}
 		memcpy(s->page.data, BufferGetPage(buf), BLCKSZ);
 		s->entries.codes += s->page.data - (char *) BufferGetPage(buf);
-		if (s->entries.ends)
-			s->entries.ends =
-				(const uint16 *) (s->page.data + ((const char *) s->entries.ends -
+		if (s->entries.starts)
+			s->entries.starts =
+				(const uint64 *) (s->page.data + ((const char *) s->entries.starts -
 												  (char *) BufferGetPage(buf)));
 		s->entries.top =
 			(const ItemPointerData *) (s->page.data + BLCKSZ - sizeof(MihPageTail));
@@ -158,13 +158,10 @@ parts_next(MihSource *source, uint8 *code, ItemPointer tid)
 
 	if (s->tid == e->ntids && !next_page(s))
 		return false;
-	if (e->ends)
-	{
-		while (s->code < e->ncodes && s->tid >= e->ends[s->code])
-			s->code++;
-	}
-	else
+	if (e->starts == NULL)
 		s->code = s->tid;
+	else if (s->tid > 0 && (e->starts[s->tid / 64] >> s->tid % 64 & 1))
+		s->code++;
 	*tid = e->top[-1 - s->tid++];
 	if (s->nbits > 0)
 	{
