@@ -10,6 +10,7 @@
 #include "training/run/codefile.h"
 #include "training/run/codes.h"
 #include "training/run/export.h"
+#include "training/run/sets.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -80,7 +81,8 @@ encode_data(const NnModel *model, const char *data, bool labels, int threads,
 			int *skipped, TrainError *err)
 {
 	ImagePreprocess pre = preprocess_of(model);
-	Dataset *ds = dataset_open(data, &pre, threads, command_bad_picture, err);
+	Dataset *ds = dataset_open_within(data, &pre, sets_memory(0), threads,
+									  command_bad_picture, err);
 	int bits = model->info.bits;
 	char text[HAMMING_MAX_BITS + 8];
 	float *logits;

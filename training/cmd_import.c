@@ -6,6 +6,7 @@
 #include "training/command.h"
 #include "training/import/import.h"
 #include "training/run/codes.h"
+#include "training/run/sets.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -191,7 +192,8 @@ means_of(const Request *r, const NnGraph *g, const ImagePreprocess *pre, TrainEr
 {
 	size_t n = nn_shape_size(&nn_graph_output(g)->shape);
 	int threads = command_cpus();
-	Dataset *ds = dataset_open(r->thresholds, pre, threads, command_bad_picture, err);
+	Dataset *ds = dataset_open_within(r->thresholds, pre, sets_memory(0), threads,
+									  command_bad_picture, err);
 	float *logits = ds ? codes_device_logits(g, ds, threads, err) : NULL;
 	float *means = logits ? malloc(n * sizeof(*means)) : NULL;
 

@@ -23,10 +23,13 @@ open_feed(Trainer *t, TrainError *err)
 	const TrainOptions *o = &t->options;
 	Augment augment = {
 		.options = o->augment, .seed = o->seed, .width = o->size, .height = o->size};
-	float mean[3];
+	bool grey = o->augment.cutout > 0 || o->augment.random_ops > 0;
+	float mean[3] = {0};
 	float std[3];
 
-	arch_colour_moments(t->ds, mean, std);
+	/* Only these show it, and to know it many pictures must be read. */
+	if (grey)
+		arch_colour_moments(t->ds, mean, std);
 	for (int c = 0; c < 3; c++)
 		augment.grey[c] = (uint8_t) lrintf(mean[c] * 255);
 	t->feed = feed_new(t->ds, &augment, o->batch, o->workers, t->pool, err);
