@@ -38,6 +38,10 @@ extern void nn_upsample_backward(const NnCall *call);
 extern void nn_reduce_backward(const NnCall *call);
 extern void nn_mul_backward(const NnCall *call);
 extern void nn_layerscale_backward(const NnCall *call);
+extern void nn_conv_transpose2d_backward(const NnCall *call);
+extern size_t nn_conv_transpose2d_backward_scratch(const NnGraph *g, const NnNode *node,
+												   int n, int threads);
+extern void nn_embedding_backward(const NnCall *call);
 extern void nn_simam_backward(const NnCall *call);
 extern size_t nn_simam_backward_scratch(const NnGraph *g, const NnNode *node, int n,
 										int threads);

@@ -461,6 +461,31 @@ nn_mul(NnGraph *g, int a, int b)
 }
 
 int
+nn_conv_transpose2d(NnGraph *g, int x, const char *name, int channels, int kernel,
+					int stride, int pad, int out_pad, int groups, bool bias,
+					NnActivation act)
+{
+	NnNode node = start(NN_CONV_TRANSPOSE2D, x, name);
+
+	set_window(&node, kernel, kernel, stride, pad);
+	node.out_pad[0] = node.out_pad[1] = out_pad;
+	node.channels = channels;
+	node.groups = groups;
+	node.activation = act;
+	return nn_graph_add(g, &node, bias ? 2 : 0);
+}
+
+int
+nn_embedding(NnGraph *g, int x, const char *name, int rows, int channels)
+{
+	NnNode node = start(NN_EMBEDDING, x, name);
+
+	node.rows = rows;
+	node.channels = channels;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
 nn_layerscale(NnGraph *g, int x, const char *name)
 {
 	NnNode node = start(NN_LAYERSCALE, x, name);

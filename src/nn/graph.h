@@ -71,6 +71,11 @@ extern "C"
 	extern int nn_reduce(NnGraph *g, int x, int axis, bool mean);
 	extern int nn_mul(NnGraph *g, int a, int b);
 	extern int nn_layerscale(NnGraph *g, int x, const char *name);
+	/* [H][W][C] -> [H'][W'][channels], H' = (H - 1) stride - 2 pad + kernel + out_pad. */
+	extern int nn_conv_transpose2d(NnGraph *g, int x, const char *name, int channels,
+								   int kernel, int stride, int pad, int out_pad,
+								   int groups, bool bias, NnActivation act);
+	extern int nn_embedding(NnGraph *g, int x, const char *name, int rows, int channels);
 	extern int nn_simam(NnGraph *g, int x, float lambda);
 	extern int nn_reparameterise(NnGraph *g, int mean, int logvar);
 	/* [H][W][3C] -> [H][W][C]; window divides H and W, shift < window */

@@ -30,7 +30,9 @@ typedef enum Attribute
 	A_FACTOR = 1 << 14, /* with bilinear */
 	A_MEAN_OF = 1 << 15,
 	A_WINDOWS = 1 << 16, /* window, shift */
-	A_RATE = 1 << 17
+	A_RATE = 1 << 17,
+	A_OUT_PAD = 1 << 18,
+	A_ROWS = 1 << 19
 } Attribute;
 
 static const unsigned attributes[NN_OP_COUNT] = {
@@ -54,20 +56,24 @@ static const unsigned attributes[NN_OP_COUNT] = {
 	[NN_REDUCE] = A_AXIS | A_MEAN_OF,
 	[NN_SIMAM] = A_EPS,
 	[NN_WINDOW_ATTENTION] = A_HEADS | A_WINDOWS,
+	[NN_CONV_TRANSPOSE2D] =
+		A_CHANNELS | A_WINDOW | A_OUT_PAD | A_GROUPS | A_ACTIVATION | A_BIAS,
+	[NN_EMBEDDING] = A_ROWS | A_CHANNELS,
 };
 
 static const struct
 {
 	const char *key;
 	unsigned attribute;
-} keys[] = {{"shape", A_SHAPE},		  {"mean", A_MEAN},		 {"std", A_STD},
-			{"channels", A_CHANNELS}, {"kernel", A_WINDOW},	 {"stride", A_WINDOW},
-			{"pad", A_WINDOW},		  {"groups", A_GROUPS},	 {"activation", A_ACTIVATION},
-			{"bias", A_BIAS},		  {"eps", A_EPS},		 {"heads", A_HEADS},
-			{"index", A_INDEX},		  {"scale", A_SCALE},	 {"axis", A_AXIS},
-			{"perm", A_PERM},		  {"factor", A_FACTOR},	 {"bilinear", A_FACTOR},
-			{"mean_of", A_MEAN_OF},	  {"window", A_WINDOWS}, {"shift", A_WINDOWS},
-			{"rate", A_RATE}};
+} keys[] = {
+	{"shape", A_SHAPE},		  {"mean", A_MEAN},		  {"std", A_STD},
+	{"channels", A_CHANNELS}, {"kernel", A_WINDOW},	  {"stride", A_WINDOW},
+	{"pad", A_WINDOW},		  {"groups", A_GROUPS},	  {"activation", A_ACTIVATION},
+	{"bias", A_BIAS},		  {"eps", A_EPS},		  {"heads", A_HEADS},
+	{"index", A_INDEX},		  {"scale", A_SCALE},	  {"axis", A_AXIS},
+	{"perm", A_PERM},		  {"factor", A_FACTOR},	  {"bilinear", A_FACTOR},
+	{"mean_of", A_MEAN_OF},	  {"window", A_WINDOWS},  {"shift", A_WINDOWS},
+	{"rate", A_RATE},		  {"out_pad", A_OUT_PAD}, {"rows", A_ROWS}};
 
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -205,6 +211,10 @@ read_further(const json_t *object, unsigned has, NnNode *node, NnError *err)
 		 !read_flag(object, "bilinear", &node->bilinear, err)))
 		return false;
 	if ((has & A_MEAN_OF) && !read_flag(object, "mean_of", &node->mean_of, err))
+		return false;
+	if ((has & A_OUT_PAD) && !read_pair(object, "out_pad", node->out_pad, err))
+		return false;
+	if ((has & A_ROWS) && !nn_json_int(object, "rows", 1, NN_MAX_DIM, &node->rows, err))
 		return false;
 	if ((has & A_WINDOWS) &&
 		(!nn_json_int(object, "window", 1, NN_MAX_DIM, &node->window, err) ||
@@ -431,6 +441,10 @@ write_further(json_t *object, unsigned has, const NnNode *node)
 	}
 	if (has & A_MEAN_OF)
 		json_object_set_new(object, "mean_of", json_boolean(node->mean_of));
+	if (has & A_OUT_PAD)
+		json_object_set_new(object, "out_pad", ints(node->out_pad, 2));
+	if (has & A_ROWS)
+		json_object_set_new(object, "rows", json_integer(node->rows));
 	if (has & A_WINDOWS)
 	{
 		json_object_set_new(object, "window", json_integer(node->window));

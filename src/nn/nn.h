@@ -85,6 +85,9 @@ extern "C"
 		NN_REPARAMETERISE,	 /* mean, log variance: a sample; in inference the mean */
 		NN_WINDOW_ATTENTION, /* [H][W][3C] -> [H][W][C], `heads` heads in windows;
 							  * param relative_position_bias_table */
+		NN_CONV_TRANSPOSE2D, /* params: weight [in][out/groups][kh][kw], bias (optional)
+							  */
+		NN_EMBEDDING,		 /* [k] of row numbers -> [k][D]; param: weight [rows][D] */
 		NN_OP_COUNT
 	} NnOpKind;
 
@@ -120,7 +123,9 @@ extern "C"
 		int param[NN_MAX_PARAMS]; /* indexes of parameters, -1 where absent */
 		/* attributes; those a kind does not use are zero */
 		int kernel[2], stride[2], pad[2], groups; /* height, width */
-		int channels;			 /* outputs of CONV2D and LINEAR; SLICE */
+		int out_pad[2];			 /* CONV_TRANSPOSE2D: rows, columns more at the end */
+		int channels;			 /* outputs of layers, EMBEDDING; SLICE */
+		int rows;				 /* EMBEDDING */
 		NnActivation activation; /* ACTIVATION; fused after CONV2D and LINEAR */
 		int heads;				 /* ATTENTION */
 		int index;				 /* TOKEN; SLICE: where it begins */

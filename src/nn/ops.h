@@ -56,6 +56,14 @@ extern void nn_reduce_forward(const NnCall *call);
 /* op_gate.c */
 extern void nn_mul_forward(const NnCall *call);
 extern void nn_layerscale_forward(const NnCall *call);
+
+/* op_transpose.c */
+extern void nn_conv_transpose2d_forward(const NnCall *call);
+extern size_t nn_conv_transpose2d_scratch(const NnGraph *g, const NnNode *node, int n,
+										  int threads);
+
+/* op_embedding.c */
+extern void nn_embedding_forward(const NnCall *call);
 extern void nn_simam_forward(const NnCall *call);
 extern size_t nn_simam_scratch(const NnGraph *g, const NnNode *node, int n, int threads);
 extern void nn_dropout_forward(const NnCall *call);

@@ -54,6 +54,9 @@ nn_node_work(const NnGraph *g, const NnNode *node)
 			return size * 4 + 2 * size / node->shape.dim[2] * node->window *
 								  node->window * node->heads *
 								  whole_lanes(node->shape.dim[2] / node->heads);
+		case NN_CONV_TRANSPOSE2D:
+			return (double) nn_shape_size(nn_input_shape(g, node, 0)) * node->kernel[0] *
+				   node->kernel[1] * whole_lanes(node->channels / node->groups);
 		case NN_REDUCE:
 			return (double) nn_shape_size(nn_input_shape(g, node, 0));
 		case NN_UPSAMPLE:

@@ -18,7 +18,8 @@ reads_input(NnOpKind kind)
 	return kind == NN_CONV2D || kind == NN_LINEAR || kind == NN_BATCHNORM ||
 		   kind == NN_LAYERNORM || kind == NN_ACTIVATION || kind == NN_MAXPOOL ||
 		   kind == NN_ATTENTION || kind == NN_MUL || kind == NN_LAYERSCALE ||
-		   kind == NN_SIMAM || kind == NN_REPARAMETERISE || kind == NN_WINDOW_ATTENTION;
+		   kind == NN_CONV_TRANSPOSE2D || kind == NN_EMBEDDING || kind == NN_SIMAM ||
+		   kind == NN_REPARAMETERISE || kind == NN_WINDOW_ATTENTION;
 }
 
 static bool
