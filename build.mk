@@ -174,8 +174,8 @@ bench-search: tree $(B)/bench/search
 FUZZ_CC ?= clang
 .PHONY: fuzz
 fuzz: $(patsubst test/%.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
-$(B)/fuzz/fuzz_recipe: $(filter-out %/main.c,$(TRAIN_SRC))
-$(B)/fuzz/fuzz_recipe: LIBLIBS += $(TRAINLIBS)
+$(B)/fuzz/fuzz_recipe $(B)/fuzz/fuzz_import: $(filter-out %/main.c,$(TRAIN_SRC))
+$(B)/fuzz/fuzz_recipe $(B)/fuzz/fuzz_import: LIBLIBS += $(TRAINLIBS)
 $(B)/fuzz/%: test/fuzz/%.c $(LIB_SRC)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(filter-out -MMD -MP,$(LIBFLAGS)) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBLIBS)
