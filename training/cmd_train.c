@@ -108,6 +108,13 @@ percent_waited(const Trainer *t, const Waiting *from)
 		   (progress_now() - from->began + 1e-9);
 }
 
+/* Every epoch ends with its line, but where they fly by. */
+static bool
+epoch_to_show(const Trainer *t, const Progress *progress)
+{
+	return t->step % t->steps_per_epoch == 0 && progress_now() - progress->last > 1;
+}
+
 /* Steps until done, stopped or failed. */
 static bool
 run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint,
@@ -146,7 +153,7 @@ run_steps(Trainer *t, const Sets *sets, const Request *r, const char *checkpoint
 				 (long long) ((t->step - 1) / t->steps_per_epoch + 1), t->options.epochs,
 				 mean, percent_waited(t, &epoch));
 		progress_show(&progress, t->step, t->batch, "pictures", text,
-					  t->step == t->total_steps);
+					  t->step == t->total_steps || epoch_to_show(t, &progress));
 		ok = validate(t, sets, r, &progress, err);
 		keep_to_time(t, &progress, budget);
 		*stopped = t->step < t->total_steps &&
