@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "training/arch/arch.h"
+#include "training/tape/tape.h"
 
 static NnGraph *
 shapes_of(const char *label, ArchHead head, int outputs, int size)
@@ -592,6 +593,84 @@ test_initial(void **state)
 	nn_graph_free(g);
 }
 
+/* A gradient for every parameter that trains: nothing is left out of the backward pass.
+ */
+static void
+check_step(const char *label, int size, int bits)
+{
+	ArchOptions o;
+	TrainError err;
+	char name[64];
+	const Arch *arch;
+	NnGraph *g;
+	Tape *tape;
+	uint8_t *images = malloc((size_t) 2 * size * size * 3);
+	float *grads[NN_MAX_OUTPUTS] = {NULL};
+	Rng rng;
+
+	snprintf(name, sizeof(name), "%.*s", (int) strcspn(label, " "), label);
+	arch = arch_find(name);
+	arch_defaults(arch, &o);
+	if (!arch_from_label(label, &o, &err))
+		fail_msg("%s", err.text);
+	o.head = ARCH_HASH;
+	o.outputs = bits;
+	o.height = o.width = size;
+	g = arch_build(arch, &o, &err);
+	tape = g ? tape_new(g, 2, NULL, true, &err) : NULL;
+	if (!tape)
+		fail_msg("%s: %s", label, err.text);
+	rng_seed(&rng, 4, 1);
+	for (int i = 0; i < 2 * size * size * 3; i++)
+		images[i] = (uint8_t) rng_below(&rng, 256);
+	tape_seed(tape, 5);
+	tape_forward(tape, images, 2, true, 0.1f);
+	for (int k = 0; k < nn_graph_outputs(g); k++)
+	{
+		size_t n = 2 * nn_shape_size(&g->node[nn_graph_output_node(g, k)].shape);
+
+		grads[k] = malloc(n * sizeof(float));
+		for (size_t i = 0; i < n; i++)
+			grads[k][i] = (float) rng_normal(&rng);
+	}
+	tape_backward_outputs(tape, (const float *const *) grads);
+	assert_null(tape_not_finite(tape));
+	for (int p = 0; p < g->nparams; p++)
+	{
+		const float *grad = tape_gradient(tape, p);
+		bool some = false;
+
+		for (size_t i = 0; grad && !some && i < nn_shape_size(&g->param[p].shape); i++)
+			some = grad[i] != 0;
+		if (grad && !some)
+			fail_msg("%s: %s has no gradient", label, g->param[p].name);
+	}
+	for (int k = 0; k < NN_MAX_OUTPUTS; k++)
+		free(grads[k]);
+	free(images);
+	tape_free(tape);
+	nn_graph_free(g);
+}
+
+static void
+test_steps(void **state)
+{
+	(void) state;
+	check_step("speednet", 32, 16);
+	check_step("resnet18 stem=cifar", 16, 16);
+	check_step("resnet50 stages=3", 32, 16);
+	check_step("squeezenet1_1", 63, 16);
+	check_step("vit-ti patch=8 layerscale=0.1", 32, 16);
+	check_step("vit-s depth=2", 32, 16);
+	check_step("ae-vit size=ti", 32, 16);
+	check_step("ae-vit size=ti aem=spatial", 32, 16);
+	check_step("swin-t window=2", 64, 16);
+	check_step("vae", 32, 16);
+	check_step("cvae", 32, 16);
+	check_step("csvae", 32, 16);
+	check_step("vte", 32, 16);
+}
+
 int
 main(void)
 {
@@ -602,7 +681,8 @@ main(void)
 		cmocka_unit_test(test_names_swin),	 cmocka_unit_test(test_counts_by_hand),
 		cmocka_unit_test(test_autoencoders), cmocka_unit_test(test_vgg_f),
 		cmocka_unit_test(test_refusals),	 cmocka_unit_test(test_labels),
-		cmocka_unit_test(test_depths),		 cmocka_unit_test(test_initial),
+		cmocka_unit_test(test_depths),		 cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_initial),
 	};
 
 	return cmocka_run_group_tests_name("train: architectures", tests, NULL, NULL);
