@@ -12,6 +12,7 @@
 #include "training/run/network.h"
 #include "training/request.h"
 #include "training/run/sets.h"
+#include "training/tape/tape.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -224,10 +225,11 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 		return failed(r, &err);
 	fprintf(stderr,
 			"%d pictures of %d classes; %s of %.1f million multiply-adds; "
-			"batch %d, %lld steps; %d threads, %.0f MB\n",
+			"batch %d, %lld steps; %s, %d threads, %.0f MB for a step\n",
 			sets->train->n, sets->train->nclasses, network_label(o, label, sizeof(label)),
 			tape_graph_macs(t->graph) / 1e6, t->batch, (long long) t->total_steps,
-			nn_pool_threads(pool), (double) tape_memory(t->tape) / 1e6);
+			t->device->name, nn_pool_threads(pool),
+			(double) t->device->memory(t->learner) / 1e6);
 	ok = !r->resume || checkpoint_read(r->resume, t, &err);
 	ok = ok && run_steps(t, sets, r, checkpoint, &stopped, &err);
 	if (ok && !stopped)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "nn/device.h"
+#include "nn/learner.h"
 
 #define PLUGIN "deephash-cuda.so"
 
@@ -52,15 +53,13 @@ find_plugin(const char *dir, char *path, size_t size)
 	return access(path, R_OK) == 0;
 }
 
-static const NnDevice *
-open_plugin(const char *dir, NnError *err)
+/* The plug-in, opened, and where it lies; NULL when it is not there. */
+static void *
+open_file(const char *dir, char *path, size_t size, NnError *err)
 {
-	char path[PATH_MAX + 64], text[256] = "";
-	const NnDevice *device;
-	NnDeviceEntry entry;
 	void *handle;
 
-	if (!find_plugin(dir, path, sizeof(path)))
+	if (!find_plugin(dir, path, size))
 	{
 		nn_fail(err, "device \"cuda\": there is no " PLUGIN " in %s",
 				dir ? dir : "the program's folder");
@@ -68,10 +67,20 @@ open_plugin(const char *dir, NnError *err)
 	}
 	handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (handle == NULL)
-	{
 		nn_fail(err, "device \"cuda\": %s", dlerror());
+	return handle;
+}
+
+static const NnDevice *
+open_plugin(const char *dir, NnError *err)
+{
+	char path[PATH_MAX + 64], text[256] = "";
+	const NnDevice *device;
+	NnDeviceEntry entry;
+	void *handle = open_file(dir, path, sizeof(path), err);
+
+	if (handle == NULL)
 		return NULL;
-	}
 	*(void **) &entry = dlsym(handle, NN_DEVICE_ENTRY);
 	device = entry ? entry() : NULL;
 	if (device == NULL || device->api != NN_DEVICE_API)
@@ -85,6 +94,39 @@ open_plugin(const char *dir, NnError *err)
 	if (!device->probe(text, sizeof(text)))
 	{
 		nn_fail(err, "device \"cuda\" cannot run here: %s", text);
+		return NULL;
+	}
+	return device;
+}
+
+const NnLearnerDevice *
+nn_plugin_learner(const char *plugin_dir, NnError *err)
+{
+	char path[PATH_MAX + 64], text[256] = "";
+	const NnLearnerDevice *device;
+	NnLearnerEntry entry;
+	void *handle = open_file(plugin_dir, path, sizeof(path), err);
+
+	if (handle == NULL)
+		return NULL;
+	*(void **) &entry = dlsym(handle, NN_LEARNER_ENTRY);
+	device = entry ? entry() : NULL;
+	if (device == NULL || device->api != NN_LEARNER_API)
+	{
+		if (device == NULL)
+			nn_fail(err, "device \"cuda\": %s can run networks, but not train them",
+					path);
+		else
+			nn_fail(err,
+					"device \"cuda\": %s is not of this version (interface %d of "
+					"training, wanted %d)",
+					path, device->api, NN_LEARNER_API);
+		dlclose(handle);
+		return NULL;
+	}
+	if (!device->probe(text, sizeof(text)))
+	{
+		nn_fail(err, "device \"cuda\" cannot train here: %s", text);
 		return NULL;
 	}
 	return device;

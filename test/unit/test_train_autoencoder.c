@@ -42,7 +42,7 @@ step(Run *r)
 {
 	VaeOutputs out = {.n = N, .latents = r->size[0], .pixels = r->size[2]};
 
-	tape_seed(r->tape, 77);
+	tape_seed(r->tape, 77, 0);
 	tape_forward(r->tape, r->images, N, true, 0);
 	out.mu = tape_output(r->tape, 0);
 	out.logvar = tape_output(r->tape, 1);
@@ -133,7 +133,7 @@ check(const char *arch, VaeReconstruction kind, int side)
 		if (!r.g->param[p].trainable)
 			continue;
 		step(&r);
-		tape_backward_outputs(r.tape, (const float *const *) r.grad);
+		tape_backward_outputs(r.tape, (const float *const *) r.grad, false);
 		check_parameter(&r, p);
 	}
 	end(&r);
@@ -160,13 +160,13 @@ test_threads(void **state)
 	(void) state;
 	assert_true(first == step(&b));
 	assert_true(first == step(&a));
-	tape_backward_outputs(a.tape, (const float *const *) a.grad);
-	tape_backward_outputs(b.tape, (const float *const *) b.grad);
+	tape_backward_outputs(a.tape, (const float *const *) a.grad, false);
+	tape_backward_outputs(b.tape, (const float *const *) b.grad, false);
 	for (int p = 0; p < a.g->nparams; p++)
 		if (a.g->param[p].trainable)
 			assert_memory_equal(tape_gradient(a.tape, p), tape_gradient(b.tape, p),
 								nn_shape_size(&a.g->param[p].shape) * sizeof(float));
-	tape_seed(b.tape, 78);
+	tape_seed(b.tape, 78, 0);
 	tape_forward(b.tape, b.images, N, true, 0);
 	assert_memory_equal(tape_output(b.tape, 0), tape_output(a.tape, 0),
 						N * 4 * sizeof(float));

@@ -50,7 +50,7 @@ test_adamw(void **state)
 									 1.9890000049999976};
 	static const double after2[3] = {0.4931661610383489, -0.9850030647926415,
 									 1.9786084331094465};
-	OptimOptions o = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+	NnUpdate o = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
 	float p[3];
 	float m[3] = {0};
 	float v[3] = {0};
@@ -88,7 +88,10 @@ one(const void *arg, int param)
 static void
 test_rates(void **state)
 {
-	OptimOptions o = {.kind = OPTIM_SGD, .decay = 0.5};
+	double rate_of[16];
+	double decay_of[16];
+	NnUpdate o = {
+		.rate = 0.25, .decay = 0.5, .rate_of = rate_of, .decay_of = decay_of, .step = 1};
 	float gradient[64];
 	TrainError err;
 	NnGraph *g = small_net();
@@ -104,15 +107,16 @@ test_rates(void **state)
 		gradient[i] = 1;
 	weight->data[0] = bias->data[0] = shift->data[0] = 2;
 	scale->trainable = false;
-	optim = optim_new(g, &o, 64, &err);
+	assert_true(g->nparams <= 16);
+	optim_multipliers(g, 64, rate_of, decay_of);
+	optim = optim_new(g, NN_SGD, &err);
 	assert_non_null(optim);
-	optim_step(optim, 0.25, one, gradient);
+	optim_step(optim, &o, one, gradient);
 	assert_true(weight->data[0] == 2 - 0.25f * (1 + 0.5f * 2));
 	assert_true(bias->data[0] == 2 - 0.25f);
 	assert_true(shift->data[0] == 2 - 64 * 0.25f);
 	assert_true(scale->data[0] == 1);
 	assert_true(mean->data[0] == 0);
-	assert_int_equal(optim->step, 1);
 	optim_free(optim);
 	nn_graph_free(g);
 }
@@ -121,17 +125,22 @@ test_rates(void **state)
 static void
 test_clip(void **state)
 {
-	OptimOptions o = {.kind = OPTIM_SGD, .clip = 0.5};
+	double rate_of[16];
+	double decay_of[16];
+	NnUpdate o = {
+		.rate = 1, .clip = 0.5, .rate_of = rate_of, .decay_of = decay_of, .step = 1};
 	float gradient[64];
 	TrainError err;
 	NnGraph *g = small_net();
 	NnParam *weight = &g->param[nn_graph_find_param(g, "conv.weight")];
 	size_t n = 0;
 	double norm;
-	Optim *optim = optim_new(g, &o, 1, &err);
+	Optim *optim = optim_new(g, NN_SGD, &err);
 
 	(void) state;
 	assert_non_null(optim);
+	assert_true(g->nparams <= 16);
+	optim_multipliers(g, 1, rate_of, decay_of);
 	for (int i = 0; i < 64; i++)
 		gradient[i] = 0.25f;
 	for (int i = 0; i < g->nparams; i++)
@@ -139,13 +148,13 @@ test_clip(void **state)
 	norm = 0.25 * sqrt((double) n);
 	assert_true(norm > 0.5);
 	weight->data[0] = 2;
-	optim_step(optim, 1, one, gradient);
+	optim_step(optim, &o, one, gradient);
 	assert_true(fabs(optim->norm - norm) < 1e-6);
 	assert_true(fabs(weight->data[0] - (2 - 0.25 * 0.5 / norm)) < 1e-6);
 	for (int i = 0; i < 64; i++)
 		gradient[i] = 1e-3f;
 	weight->data[0] = 2;
-	optim_step(optim, 1, one, gradient);
+	optim_step(optim, &o, one, gradient);
 	assert_true(weight->data[0] == 2 - 1e-3f);
 	optim_free(optim);
 	nn_graph_free(g);
@@ -182,40 +191,33 @@ static void
 test_averages(void **state)
 {
 	NnGraph *g = small_net();
-	float *value = &g->param[nn_graph_find_param(g, "conv.bias")].data[0];
+	int param = nn_graph_find_param(g, "conv.bias");
+	float *value = &g->param[param].data[0];
 	TrainError err;
 	Average a;
+	bool back;
 
 	(void) state;
-	/* a decay of one's own, once the first steps are over */
-	assert_true(average_init(&a, AVERAGE_EMA, g, &err));
-	a.decay = 0.5;
-	*value = 4;
-	average_update(&a, g, 1000, 2000);
-	assert_true(fabs(a.data[nn_graph_find_param(g, "conv.bias")][0] - 2) < 1e-6);
-	average_free(&a);
-	*value = 0;
-	/* EMA: decay min(0.999, (1 + t) / (10 + t)) */
-	assert_true(average_init(&a, AVERAGE_EMA, g, &err));
-	*value = 1;
-	average_update(&a, g, 1, 100);
-	assert_true(*value == 1);
-	average_swap(&a, g);
-	value = &g->param[nn_graph_find_param(g, "conv.bias")].data[0];
-	assert_true(fabs(*value - (1 - 2.0 / 11)) < 1e-6);
-	average_swap(&a, g);
-	value = &g->param[nn_graph_find_param(g, "conv.bias")].data[0];
-	assert_true(*value == 1);
-	average_free(&a);
-
+	/* EMA: decay min(0.999, (1 + t) / (10 + t)), or one of one's own in the end */
+	assert_true(average_weight(AVERAGE_NONE, 0.5, 5, 10, &back) == 0);
+	assert_true(fabs(average_weight(AVERAGE_EMA, 0, 1, 100, &back) - 9.0 / 11) < 1e-12);
+	assert_true(fabs(average_weight(AVERAGE_EMA, 0, 100000, 200000, &back) - 0.001) <
+				1e-12);
+	assert_true(average_weight(AVERAGE_EMA, 0.5, 1000, 2000, &back) == 0.5);
+	assert_false(back);
 	/* Lookahead: nothing but at every fifth step, then the network follows. */
+	assert_true(average_weight(AVERAGE_LOOKAHEAD, 0, 4, 10, &back) == 0);
+	assert_true(fabs(average_weight(AVERAGE_LOOKAHEAD, 0, 5, 10, &back) -
+					 (1 - pow(0.95, 5) / 8)) < 1e-12);
+	assert_true(back);
+
 	*value = 0;
-	assert_true(average_init(&a, AVERAGE_LOOKAHEAD, g, &err));
-	*value = 1;
-	average_update(&a, g, 4, 10);
-	assert_true(*value == 1);
-	average_update(&a, g, 5, 10);
-	assert_true(fabs(*value - (1 - pow(0.95, 5) / 8)) < 1e-6);
+	assert_true(average_init(&a, g, &err));
+	*value = 4;
+	average_blend(&a, g, 0.25, false);
+	assert_true(*value == 4 && a.data[param][0] == 1);
+	average_blend(&a, g, 0.5, true);
+	assert_true(*value == 2.5f && a.data[param][0] == 2.5f);
 	average_free(&a);
 	nn_graph_free(g);
 }

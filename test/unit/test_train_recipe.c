@@ -124,7 +124,7 @@ test_defaults(void **state)
 	assert_string_equal(o.loss, "orthohash");
 	assert_true(o.loss_options.scale == 8 && o.loss_options.margin == 0.2 &&
 				o.loss_options.smoothing == 0.05);
-	assert_true(o.bits == 64 && o.optim.kind == OPTIM_SGD && o.optim.momentum == 0.85 &&
+	assert_true(o.bits == 64 && o.optim.kind == NN_SGD && o.optim.momentum == 0.85 &&
 				o.optim.beta1 == 0.9 && o.optim.beta2 == 0.999 && o.optim.eps == 1e-8 &&
 				o.optim.decay == 2e-3);
 	assert_true(o.rate == 0.4 && o.bias_rate == 64 && o.schedule.start == 0.2 &&
@@ -149,7 +149,7 @@ test_good_files(void **state)
 		 "\xef\xbb\xbf[recipe]\r\nabout = one two\r\n[optimiser]\r\nrate = 0.25 ; x\r\n"
 		 "  kind = AdamW\n\t[train]\nepochs=7\nseed = 18446744073709551615");
 	assert_string_equal(r.about, "one two");
-	assert_true(r.options.rate == 0.25 && r.options.optim.kind == OPTIM_ADAMW &&
+	assert_true(r.options.rate == 0.25 && r.options.optim.kind == NN_ADAMW &&
 				r.options.epochs == 7 && r.options.seed == UINT64_MAX);
 	assert_true(r.given[key_find("train", "epochs")]);
 	assert_false(r.given[key_find("train", "minutes")]);

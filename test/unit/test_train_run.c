@@ -193,14 +193,14 @@ static double
 training_map(Trainer *t, const Dataset *ds, NnPool *pool)
 {
 	TrainError err;
+	NnGraph *network = trainer_network(t, &err);
 	RetrievalMetrics m;
 	float *logits;
 	uint8_t *codes;
 	CodeSet set;
 
-	average_swap(&t->average, t->graph);
-	logits = codes_logits(t->graph, ds, pool, &err);
-	average_swap(&t->average, t->graph);
+	logits = codes_logits(network, ds, pool, &err);
+	nn_graph_free(network);
 	assert_non_null(logits);
 	codes = codes_pack(logits, NULL, ds->n, t->options.bits, &err);
 	set = codes_set(ds, codes, t->options.bits);
@@ -329,7 +329,7 @@ test_resume(void **state)
 		TrainError err;
 		Trainer *whole, *part, *rest;
 
-		o.optim.kind = i ? OPTIM_SGD : OPTIM_ADAMW;
+		o.optim.kind = i ? NN_SGD : NN_ADAMW;
 		o.rate = i ? 0.4 : 0.01;
 		o.average = averages[i];
 		o.augment = (AugmentOptions){.translate = 2, .flip = true};
@@ -566,7 +566,7 @@ test_export(void **state)
 	Trainer *t;
 	TrainError err;
 	NnError trouble;
-	NnGraph *folded;
+	NnGraph *folded, *network;
 	NnModel *model;
 	float *a, *b;
 	int close = 0;
@@ -591,9 +591,9 @@ test_export(void **state)
 	assert_string_equal(model->info.architecture, "speednet-8-16-16");
 	assert_non_null(strstr(model->info.provenance, "orthohash"));
 	assert_non_null(strstr(model->info.metrics, "map_all"));
-	average_swap(&t->average, t->graph);
-	a = codes_logits(t->graph, ds, pool, &err);
-	average_swap(&t->average, t->graph);
+	network = trainer_network(t, &err);
+	a = codes_logits(network, ds, pool, &err);
+	nn_graph_free(network);
 	b = codes_device_logits(&model->graph, ds, 2, &err);
 	assert_non_null(a);
 	assert_non_null(b);

@@ -11,11 +11,9 @@
 #include <string.h>
 
 bool
-average_init(Average *a, AverageKind kind, const NnGraph *graph, TrainError *err)
+average_init(Average *a, const NnGraph *graph, TrainError *err)
 {
-	*a = (Average){.kind = kind, .nparams = graph->nparams};
-	if (kind == AVERAGE_NONE)
-		return true;
+	*a = (Average){.nparams = graph->nparams};
 	a->data = calloc(graph->nparams, sizeof(*a->data));
 	for (int i = 0; a->data && i < graph->nparams; i++)
 	{
@@ -28,6 +26,7 @@ average_init(Average *a, AverageKind kind, const NnGraph *graph, TrainError *err
 			break;
 		}
 		memcpy(a->data[i], graph->param[i].data, bytes);
+		a->memory += bytes;
 	}
 	return a->data ? true : train_fail(err, "out of memory for the average of weights");
 }
@@ -50,32 +49,23 @@ blend(float *average, float *now, size_t n, float weight, bool back)
 		memcpy(now, average, n * sizeof(float));
 }
 
-void
-average_update(Average *a, NnGraph *graph, int64_t step, int64_t total)
+double
+average_weight(AverageKind kind, double decay, int64_t step, int64_t total, bool *back)
 {
-	bool back = a->kind == AVERAGE_LOOKAHEAD;
-	double decay;
+	double t = (double) step;
 
-	if (a->kind == AVERAGE_NONE || (back && step % 5 != 0))
-		return;
-	if (back)
-		decay = pow(0.95, 5) * pow((double) step / (double) total, 3);
-	else
-		decay = fmin(a->decay > 0 ? a->decay : 0.999,
-					 (1.0 + (double) step) / (10.0 + (double) step));
-	for (int i = 0; i < graph->nparams; i++)
-		blend(a->data[i], graph->param[i].data, nn_shape_size(&graph->param[i].shape),
-			  (float) (1 - decay), back);
+	*back = kind == AVERAGE_LOOKAHEAD;
+	if (kind == AVERAGE_NONE || (*back && step % 5 != 0))
+		return 0;
+	if (*back)
+		return 1 - pow(0.95, 5) * pow(t / (double) total, 3);
+	return 1 - fmin(decay > 0 ? decay : 0.999, (1.0 + t) / (10.0 + t));
 }
 
 void
-average_swap(Average *a, NnGraph *graph)
+average_blend(Average *a, NnGraph *graph, double weight, bool back)
 {
-	for (int i = 0; a->data && i < graph->nparams; i++)
-	{
-		float *keep = a->data[i];
-
-		a->data[i] = graph->param[i].data;
-		graph->param[i].data = keep;
-	}
+	for (int i = 0; i < graph->nparams; i++)
+		blend(a->data[i], graph->param[i].data, nn_shape_size(&graph->param[i].shape),
+			  (float) weight, back);
 }

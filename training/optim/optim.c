@@ -33,7 +33,7 @@ optim_sgd(float *p, float *m, const float *grad, size_t n, double rate, double m
 
 NN_WIDE void
 optim_adamw(float *p, float *m, float *v, const float *grad, size_t n, double rate,
-			const OptimOptions *options, double decay, int64_t step)
+			const NnUpdate *options, double decay, int64_t step)
 {
 	double b1 = options->beta1;
 	double b2 = options->beta2;
@@ -71,58 +71,56 @@ is_position(const NnGraph *g, int param)
 	return false;
 }
 
-/* Room to shorten one gradient in. */
-static bool
-take_room(Optim *o)
+void
+optim_multipliers(const NnGraph *graph, double bias_rate, double *rate_of,
+				  double *decay_of)
 {
-	size_t largest = 0;
-
-	if (!(o->options.clip > 0))
-		return true;
-	for (int i = 0; i < o->graph->nparams; i++)
+	for (int i = 0; i < graph->nparams; i++)
 	{
-		size_t size = nn_shape_size(&o->graph->param[i].shape);
-
-		if (o->graph->param[i].trainable && size > largest)
-			largest = size;
+		rate_of[i] = is_norm_bias(graph, i) ? bias_rate : 1;
+		decay_of[i] = graph->param[i].shape.ndim > 1 && !is_position(graph, i) ? 1 : 0;
 	}
-	return (o->clipped = malloc(largest * sizeof(float) + 1)) != NULL;
+}
+
+static float *
+zeros(Optim *o, size_t n, bool *ok)
+{
+	float *p = calloc(n + 1, sizeof(float));
+
+	o->memory += n * sizeof(float);
+	*ok = *ok && p;
+	return p;
 }
 
 Optim *
-optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate, TrainError *err)
+optim_new(NnGraph *graph, NnUpdateKind kind, TrainError *err)
 {
 	Optim *o = calloc(1, sizeof(*o));
+	size_t largest = 0;
+	bool ok;
 
 	if (o)
 		o->state = calloc(graph->nparams, sizeof(*o->state));
-	if (!o || !o->state)
+	ok = o && o->state;
+	if (ok)
 	{
-		optim_free(o);
-		train_fail(err, "out of memory for the optimiser");
-		return NULL;
+		o->kind = kind;
+		o->graph = graph;
 	}
-	o->options = *options;
-	o->graph = graph;
-	for (int i = 0; i < graph->nparams; i++)
+	for (int i = 0; ok && i < graph->nparams; i++)
 	{
-		OptimState *s = &o->state[i];
 		size_t size = nn_shape_size(&graph->param[i].shape);
 
 		if (!graph->param[i].trainable)
 			continue;
-		s->m = calloc(size, sizeof(float));
-		s->v = options->kind == OPTIM_ADAMW ? calloc(size, sizeof(float)) : NULL;
-		s->rate = is_norm_bias(graph, i) ? bias_rate : 1;
-		s->decay = graph->param[i].shape.ndim > 1 && !is_position(graph, i) ? 1 : 0;
-		if (!s->m || (options->kind == OPTIM_ADAMW && !s->v))
-		{
-			optim_free(o);
-			train_fail(err, "out of memory for the optimiser");
-			return NULL;
-		}
+		o->state[i].m = zeros(o, size, &ok);
+		if (kind == NN_ADAMW)
+			o->state[i].v = zeros(o, size, &ok);
+		largest = size > largest ? size : largest;
 	}
-	if (take_room(o))
+	if (ok)
+		o->clipped = zeros(o, largest, &ok);
+	if (ok)
 		return o;
 	optim_free(o);
 	train_fail(err, "out of memory for the optimiser");
@@ -162,13 +160,13 @@ gradient_norm(const Optim *o, const float *(*gradient)(const void *arg, int para
 	return sqrt(sum);
 }
 
-/* The gradient of a parameter, shortened to fit a whole one of options.clip. */
+/* The gradient of a parameter, shortened to fit a whole one of length clip. */
 static const float *
-clipped(Optim *o, const float *g, size_t n)
+clipped(Optim *o, const float *g, size_t n, double clip)
 {
-	float scale = (float) (o->options.clip / o->norm);
+	float scale = (float) (clip / o->norm);
 
-	if (!(o->options.clip > 0) || o->norm <= o->options.clip)
+	if (!(clip > 0) || o->norm <= clip)
 		return g;
 	for (size_t i = 0; i < n; i++)
 		o->clipped[i] = scale * g[i];
@@ -176,27 +174,26 @@ clipped(Optim *o, const float *g, size_t n)
 }
 
 void
-optim_step(Optim *o, double rate, const float *(*gradient)(const void *arg, int param),
-		   const void *arg)
+optim_step(Optim *o, const NnUpdate *u,
+		   const float *(*gradient)(const void *arg, int param), const void *arg)
 {
-	o->step++;
-	o->norm = o->options.clip > 0 ? gradient_norm(o, gradient, arg) : 0;
+	o->norm = u->clip > 0 ? gradient_norm(o, gradient, arg) : 0;
 	for (int i = 0; i < o->graph->nparams; i++)
 	{
 		OptimState *s = &o->state[i];
 		NnParam *p = &o->graph->param[i];
 		size_t size = nn_shape_size(&p->shape);
+		double rate = u->rate * u->rate_of[i];
+		double decay = u->decay * u->decay_of[i];
 		const float *g;
 
 		if (!s->m)
 			continue;
-		g = clipped(o, gradient(arg, i), size);
-		if (o->options.kind == OPTIM_SGD)
-			optim_sgd(p->data, s->m, g, size, rate * s->rate, o->options.momentum,
-					  o->options.decay * s->decay);
+		g = clipped(o, gradient(arg, i), size, u->clip);
+		if (o->kind == NN_SGD)
+			optim_sgd(p->data, s->m, g, size, rate, u->momentum, decay);
 		else
-			optim_adamw(p->data, s->m, s->v, g, size, rate * s->rate, &o->options,
-						o->options.decay * s->decay, o->step);
+			optim_adamw(p->data, s->m, s->v, g, size, rate, u, decay, u->step);
 	}
 }
 

@@ -6,51 +6,47 @@
 #define TRAIN_OPTIM_H
 
 #include "nn/graph.h"
+#include "nn/learner.h"
 #include "training/train.h"
-
-typedef enum OptimKind
-{
-	OPTIM_SGD,	/* Nesterov momentum, L2 in the gradient */
-	OPTIM_ADAMW /* decoupled decay */
-} OptimKind;
 
 typedef struct OptimOptions
 {
-	OptimKind kind;
+	NnUpdateKind kind;
 	double momentum;		  /* SGD */
 	double beta1, beta2, eps; /* AdamW */
 	double decay;
 	double clip; /* longest gradient over all parameters; 0: any */
 } OptimOptions;
 
+/*
+ * The multipliers of rate and decay (NnUpdate), graph->nparams of each.  bias_rate is
+ * that of batch-norm shifts.  Parameters of one dimension (norms, biases, class tokens)
+ * and positions are not decayed.
+ */
+extern void optim_multipliers(const NnGraph *graph, double bias_rate, double *rate_of,
+							  double *decay_of);
+
 /* One parameter's two state arrays; SGD uses the first. */
 typedef struct OptimState
 {
-	float *m, *v;
-	double rate;  /* multiplies the learning rate */
-	double decay; /* multiplies OptimOptions.decay: 0 for norms and biases */
+	float *m, *v; /* NULL where not trainable or not used */
 } OptimState;
 
 typedef struct Optim
 {
-	OptimOptions options;
+	NnUpdateKind kind;
 	NnGraph *graph;
-	OptimState *state; /* per parameter; m is NULL where not trainable */
-	int64_t step;	   /* steps taken */
+	OptimState *state; /* per parameter */
 	double norm;	   /* of the last gradient, before clipping; 0 where it is not */
-	float *clipped;	   /* room for the largest parameter's gradient, if it is */
+	float *clipped;	   /* room for the largest parameter's gradient */
+	size_t memory;	   /* bytes */
 } Optim;
 
-/*
- * bias_rate multiplies the learning rate of batch-norm shifts.  Parameters of one
- * dimension (norms, biases, class tokens) and positions are not decayed.
- */
-extern Optim *optim_new(NnGraph *graph, const OptimOptions *options, double bias_rate,
-						TrainError *err);
+extern Optim *optim_new(NnGraph *graph, NnUpdateKind kind, TrainError *err);
 extern void optim_free(Optim *optim);
 
 /* gradient(arg, i) is that of parameter i. */
-extern void optim_step(Optim *optim, double rate,
+extern void optim_step(Optim *optim, const NnUpdate *update,
 					   const float *(*gradient)(const void *arg, int param),
 					   const void *arg);
 
@@ -58,8 +54,7 @@ extern void optim_step(Optim *optim, double rate,
 extern void optim_sgd(float *p, float *m, const float *grad, size_t n, double rate,
 					  double momentum, double decay);
 extern void optim_adamw(float *p, float *m, float *v, const float *grad, size_t n,
-						double rate, const OptimOptions *options, double decay,
-						int64_t step);
+						double rate, const NnUpdate *options, double decay, int64_t step);
 
 /*
  * Rate at `step` of `total` relative to the peak: from `start` to 1 over the first
@@ -90,20 +85,25 @@ typedef enum AverageKind
 	AVERAGE_LOOKAHEAD /* decay 0.95^5 (t / total)^3, every 5 steps, copied back */
 } AverageKind;
 
+/*
+ * The weight of the network in its average after `step` of `total` steps; 0: it stays
+ * as it is.  back: the network is then set to it.  decay is that of AVERAGE_EMA, 0 for
+ * 0.999.
+ */
+extern double average_weight(AverageKind kind, double decay, int64_t step, int64_t total,
+							 bool *back);
+
 typedef struct Average
 {
-	AverageKind kind;
-	float **data; /* per parameter, or NULL for AVERAGE_NONE */
+	float **data; /* per parameter */
 	int nparams;
-	double decay; /* of AVERAGE_EMA; 0: 0.999 */
+	size_t memory; /* bytes */
 } Average;
 
-extern bool average_init(Average *a, AverageKind kind, const NnGraph *graph,
-						 TrainError *err);
+extern bool average_init(Average *a, const NnGraph *graph, TrainError *err);
 extern void average_free(Average *a);
-extern void average_update(Average *a, NnGraph *graph, int64_t step, int64_t total);
 
-/* Exchange the network's parameters with the average: to evaluate, and back. */
-extern void average_swap(Average *a, NnGraph *graph);
+/* average += weight (value - average); back: then value = average. */
+extern void average_blend(Average *a, NnGraph *graph, double weight, bool back);
 
 #endif

@@ -12,6 +12,22 @@
 	offsetof(TrainOptions, member), sizeof(((const TrainOptions *) 0)->member)
 
 static const char *
+devices(int i)
+{
+	static const char *const names[] = {"cpu", "cuda", "auto", NULL};
+
+	return names[i];
+}
+
+static const char *
+precisions(int i)
+{
+	static const char *const names[] = {"float32", "tf32", "bf16", NULL};
+
+	return names[i];
+}
+
+static const char *
 optimisers(int i)
 {
 	static const char *const names[] = {"sgd", "adamw", NULL};
@@ -109,6 +125,17 @@ const Key recipe_keys[] = {
 	{"train", "batch", KEY_INT, AT(batch), 2, 65536, .automatic = KEY_CHOSEN,
 	 .standard = "auto", .depends = "32 to 512 by the size of the data",
 	 .option = "batch", .about = "pictures of a step"},
+	{"train", "accumulate", KEY_INT, AT(accumulate), 1, 65536, .standard = "1",
+	 .about = "parts in which a batch passes the network, to save memory; batch norms see "
+			  "one part at a time"},
+	{"train", "recompute", KEY_BOOL, AT(recompute), .standard = "no", .changeable = true,
+	 .about = "compute activations again in the backward pass, to save memory; the "
+			  "result is the same"},
+	{"train", "device", KEY_CHOICE, AT(device), .names = devices, .standard = "cpu",
+	 .option = "device", .about = "what trains: cpu, cuda (the plug-in) or auto"},
+	{"train", "precision", KEY_CHOICE, AT(precision), .names = precisions,
+	 .standard = "float32",
+	 .about = "of products, where the device has others; weights are float32"},
 	{"train", "seed", KEY_SEED, AT(seed), .standard = "1", .option = "seed",
 	 .about = "same seed, same result"},
 

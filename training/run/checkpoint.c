@@ -8,7 +8,7 @@
  *		8	8	n, bytes of the JSON text
  *		16	n	JSON: the options
  *			8	step (steps done)
- *			8	steps taken by the optimiser
+ *			8	steps taken by the optimiser, the same number
  *			8	CRC-64 of the pictures and labels trained on
  *			8	number of arrays
  *			then each array: 8 bytes count of floats, the floats
@@ -38,51 +38,50 @@ static const char magic[8] = "DHTRAIN1";
 
 /* ------------------------------------------------------------------ arrays */
 
+/* One array of the file: a part of a parameter, in the file's order. */
+typedef struct Array
+{
+	int param;
+	NnPart part;
+	size_t size; /* floats */
+} Array;
+
 typedef struct Arrays
 {
-	float **data;
-	size_t *size;
+	Array *array;
 	size_t n;
+	float *room; /* for the largest, on its way to or from the device */
 } Arrays;
-
-static void
-push(Arrays *a, float *data, size_t size)
-{
-	if (!data)
-		return;
-	a->data[a->n] = data;
-	a->size[a->n++] = size;
-}
 
 static bool
 collect(const Trainer *t, Arrays *a, TrainError *err)
 {
-	size_t most = (size_t) t->graph->nparams * 4;
+	static const NnPart parts[] = {NN_VALUE, NN_MOMENT1, NN_MOMENT2, NN_AVERAGE};
+	size_t largest = 1;
 
-	*a = (Arrays){malloc(most * sizeof(float *)), malloc(most * sizeof(size_t)), 0};
-	if (!a->data || !a->size)
-	{
-		free(a->data);
-		free(a->size);
-		return train_fail(err, "out of memory");
-	}
-	for (int i = 0; i < t->graph->nparams; i++)
-	{
-		size_t size = nn_shape_size(&t->graph->param[i].shape);
+	*a = (Arrays){malloc((t->graph->nparams + 1) * 4 * sizeof(Array)), 0, NULL};
+	for (int i = 0; a->array && i < t->graph->nparams; i++)
+		for (int k = 0; k < 4; k++)
+			if (t->device->has(t->learner, i, parts[k]))
+			{
+				size_t size = nn_shape_size(&t->graph->param[i].shape);
 
-		push(a, t->graph->param[i].data, size);
-		push(a, t->optim->state[i].m, size);
-		push(a, t->optim->state[i].v, size);
-		push(a, t->average.data ? t->average.data[i] : NULL, size);
-	}
-	return true;
+				a->array[a->n++] = (Array){i, parts[k], size};
+				largest = size > largest ? size : largest;
+			}
+	if (a->array)
+		a->room = malloc(largest * sizeof(float));
+	if (a->room)
+		return true;
+	free(a->array);
+	return train_fail(err, "out of memory");
 }
 
 static void
 release(Arrays *a)
 {
-	free(a->data);
-	free(a->size);
+	free(a->array);
+	free(a->room);
 }
 
 /* ----------------------------------------------------------------- writing */
@@ -111,15 +110,18 @@ put_number(Writer *w, uint64_t v)
 }
 
 static bool
-put_all(Writer *w, const Trainer *t, const char *options, const Arrays *a)
+put_all(Writer *w, const Trainer *t, const char *options, const Arrays *a,
+		NnError *trouble)
 {
 	bool ok = put(w, magic, 8) && put_number(w, strlen(options)) &&
 			  put(w, options, strlen(options)) && put_number(w, t->step) &&
-			  put_number(w, t->optim->step) && put_number(w, t->data_sum) &&
-			  put_number(w, a->n);
+			  put_number(w, t->step) && put_number(w, t->data_sum) && put_number(w, a->n);
 
 	for (size_t i = 0; ok && i < a->n; i++)
-		ok = put_number(w, a->size[i]) && put(w, a->data[i], a->size[i] * sizeof(float));
+		ok = t->device->read(t->learner, a->array[i].param, a->array[i].part, a->room,
+							 trouble) &&
+			 put_number(w, a->array[i].size) &&
+			 put(w, a->room, a->array[i].size * sizeof(float));
 	return ok && put_number(w, w->crc) && fflush(w->file) == 0 &&
 		   fsync(fileno(w->file)) == 0;
 }
@@ -146,6 +148,7 @@ checkpoint_write(const char *path, const Trainer *t, TrainError *err)
 	char *options = NULL;
 	Arrays arrays;
 	Writer w = {0};
+	NnError trouble = {""};
 	bool ok;
 
 	if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int) sizeof(temporary))
@@ -154,9 +157,10 @@ checkpoint_write(const char *path, const Trainer *t, TrainError *err)
 		return false;
 	options = train_options_write(&t->options);
 	w.file = fopen(temporary, "wb");
-	ok = options && w.file && put_all(&w, t, options, &arrays);
+	ok = options && w.file && put_all(&w, t, options, &arrays, &trouble);
 	if (!ok)
-		train_fail(err, "cannot write checkpoint %s: %s", temporary, strerror(errno));
+		train_fail(err, "cannot write checkpoint %s: %.400s", temporary,
+				   trouble.text[0] ? trouble.text : strerror(errno));
 	if (w.file && fclose(w.file) != 0 && ok)
 		ok =
 			train_fail(err, "cannot write checkpoint %s: %s", temporary, strerror(errno));
@@ -268,11 +272,33 @@ arrays_fit(Reader r, const Arrays *a)
 		return false;
 	for (size_t i = 0; i < a->n; i++)
 	{
-		if (!get_number(&r, &n) || n != a->size[i] || (r.size - r.at) / sizeof(float) < n)
+		if (!get_number(&r, &n) || n != a->array[i].size ||
+			(r.size - r.at) / sizeof(float) < n)
 			return false;
 		r.at += n * sizeof(float);
 	}
 	return r.size - r.at == 8;
+}
+
+/* The arrays, which are known to fit, from where r stands. */
+static bool
+put_back(Trainer *t, Reader *r, const Arrays *a, TrainError *err)
+{
+	NnError trouble;
+	uint64_t n;
+
+	get_number(r, &n);
+	for (size_t i = 0; i < a->n; i++)
+	{
+		const Array *array = &a->array[i];
+
+		get_number(r, &n);
+		memcpy(a->room, r->data + r->at, array->size * sizeof(float));
+		r->at += array->size * sizeof(float);
+		if (!t->device->write(t->learner, array->param, array->part, a->room, &trouble))
+			return train_fail(err, "%.500s", trouble.text);
+	}
+	return true;
 }
 
 bool
@@ -296,7 +322,7 @@ checkpoint_read(const char *path, Trainer *t, TrainError *err)
 	ok = get_options(&r, path, &options, err);
 	if (ok && (!get_number(&r, &step) || !get_number(&r, &optim_step) ||
 			   !get_number(&r, &sum) || step > (uint64_t) t->total_steps ||
-			   optim_step > (uint64_t) t->total_steps || !arrays_fit(r, &arrays)))
+			   optim_step != step || !arrays_fit(r, &arrays)))
 		ok = train_fail(err, "checkpoint %s is of another network", path);
 	if (ok && sum != t->data_sum)
 		ok =
@@ -305,19 +331,9 @@ checkpoint_read(const char *path, Trainer *t, TrainError *err)
 					   "now",
 					   path, t->options.data);
 	if (ok)
-	{
-		uint64_t n;
-
-		get_number(&r, &n);
-		for (size_t i = 0; i < arrays.n; i++)
-		{
-			get_number(&r, &n);
-			memcpy(arrays.data[i], r.data + r.at, n * sizeof(float));
-			r.at += n * sizeof(float);
-		}
+		ok = put_back(t, &r, &arrays, err);
+	if (ok)
 		t->step = (int64_t) step;
-		t->optim->step = (int64_t) optim_step;
-	}
 	release(&arrays);
 	munmap((void *) r.data, r.size);
 	return ok;

@@ -18,12 +18,11 @@ NnGraph *
 export_graph(Trainer *t, TrainError *err)
 {
 	NnError trouble;
-	NnGraph *folded;
+	NnGraph *trained = trainer_network(t, err);
+	NnGraph *folded = trained ? nn_graph_fold_batchnorm(trained, &trouble) : NULL;
 
-	average_swap(&t->average, t->graph);
-	folded = nn_graph_fold_batchnorm(t->graph, &trouble);
-	average_swap(&t->average, t->graph);
-	if (!folded)
+	nn_graph_free(trained);
+	if (trained && !folded)
 		train_fail(err, "cannot fold the batch norms: %.400s", trouble.text);
 	return folded;
 }

@@ -105,14 +105,16 @@ judge_training(Trainer *t, const Sets *sets, double *map, TrainError *err)
 	uint8_t *codes[2] = {NULL, NULL};
 	float *thresholds = NULL;
 	RetrievalMetrics m;
+	NnGraph *network = NULL;
 	bool ok = query && database;
 
 	if (!ok)
 		train_fail(err, "out of memory");
-	average_swap(&t->average, t->graph);
-	logits[0] = ok ? codes_logits(t->graph, query, t->pool, err) : NULL;
-	logits[1] = logits[0] ? codes_logits(t->graph, database, t->pool, err) : NULL;
-	average_swap(&t->average, t->graph);
+	else
+		network = trainer_network(t, err);
+	logits[0] = network ? codes_logits(network, query, t->pool, err) : NULL;
+	logits[1] = logits[0] ? codes_logits(network, database, t->pool, err) : NULL;
+	nn_graph_free(network);
 	ok = logits[1] && objective_thresholds(o, logits[1], database->n, &thresholds, err);
 	codes[0] = ok ? codes_pack(logits[0], thresholds, query->n, o->bits, err) : NULL;
 	codes[1] =

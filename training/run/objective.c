@@ -25,6 +25,7 @@ struct Objective
 	double *centres;				 /* nclasses x bits */
 	double *u, *grad, *grad_partner; /* n x bits, in double */
 	float *out[NN_MAX_OUTPUTS];		 /* gradients; NULL: none wanted */
+	size_t row[NN_MAX_OUTPUTS];		 /* their floats for one picture */
 };
 
 bool
@@ -59,10 +60,7 @@ take_vae(Objective *j, const NnGraph *graph, int batch, TrainError *err)
 		(int) nn_shape_size(&graph->node[nn_graph_output_node(graph, VAE_PICTURE)].shape);
 	for (int k = 0; k < VAE_PICTURE; k++)
 	{
-		int node = nn_graph_output_node(graph, k);
-
-		j->out[k] = malloc((size_t) batch * nn_shape_size(&graph->node[node].shape) *
-						   sizeof(float));
+		j->out[k] = malloc(batch * j->row[k] * sizeof(float));
 		if (!j->out[k])
 			return train_fail(err,
 							  "out of memory for the loss of %d pictures: lower "
@@ -86,6 +84,8 @@ objective_new(const TrainOptions *options, const Dataset *ds, const NnGraph *gra
 		return NULL;
 	}
 	j->options = options;
+	for (int k = 0; k < nn_graph_outputs(graph); k++)
+		j->row[k] = nn_shape_size(&graph->node[nn_graph_output_node(graph, k)].shape);
 	j->loss = vae ? NULL : loss_find(options->loss);
 	j->nclasses = ds->nclasses;
 	j->label_words = ds->label_words;
@@ -117,10 +117,9 @@ objective_free(Objective *j)
 }
 
 static double
-hash_loss(Objective *j, const Tape *tape, const FeedBatch *batch)
+hash_loss(Objective *j, const float *u, const FeedBatch *batch)
 {
 	size_t n = (size_t) batch->n * j->options->bits;
-	const float *u = tape_output(tape, 0);
 	LossInput in = {
 		.n = batch->n,
 		.bits = j->options->bits,
@@ -141,7 +140,7 @@ hash_loss(Objective *j, const Tape *tape, const FeedBatch *batch)
 }
 
 static double
-vae_loss(Objective *j, const Tape *tape, const FeedBatch *batch, double epoch)
+vae_loss(Objective *j, const float *const *out, const FeedBatch *batch, double epoch)
 {
 	const TrainOptions *o = j->options;
 	VaeOptions options = {.reconstruction = o->vae.reconstruction};
@@ -149,10 +148,10 @@ vae_loss(Objective *j, const Tape *tape, const FeedBatch *batch, double epoch)
 		.n = batch->n,
 		.latents = o->bits,
 		.pixels = j->pixels,
-		.mu = tape_output(tape, VAE_MU),
-		.logvar = tape_output(tape, VAE_LOGVAR),
-		.logits = tape_output(tape, VAE_LOGITS),
-		.picture = tape_output(tape, VAE_PICTURE),
+		.mu = out[VAE_MU],
+		.logvar = out[VAE_LOGVAR],
+		.logits = out[VAE_LOGITS],
+		.picture = out[VAE_PICTURE],
 	};
 
 	options.kl_weight = loss_vae_kl_weight(o->vae.kl_weight, o->vae_warm_up, epoch);
@@ -162,9 +161,17 @@ vae_loss(Objective *j, const Tape *tape, const FeedBatch *batch, double epoch)
 }
 
 double
-objective_eval(Objective *j, const Tape *tape, const FeedBatch *batch, double epoch)
+objective_eval(Objective *j, const float *const *out, const FeedBatch *batch,
+			   double epoch, double share)
 {
-	return j->loss ? hash_loss(j, tape, batch) : vae_loss(j, tape, batch, epoch);
+	double loss = j->loss ? hash_loss(j, out[0], batch) : vae_loss(j, out, batch, epoch);
+
+	if (share == 1)
+		return loss;
+	for (int k = 0; k < NN_MAX_OUTPUTS; k++)
+		for (size_t i = 0; j->out[k] && i < batch->n * j->row[k]; i++)
+			j->out[k][i] *= (float) share;
+	return share * loss;
 }
 
 const float *const *

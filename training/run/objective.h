@@ -11,7 +11,6 @@
 
 #include "training/run/feed.h"
 #include "training/run/options.h"
-#include "training/tape/tape.h"
 
 typedef struct Objective Objective;
 
@@ -19,9 +18,13 @@ extern Objective *objective_new(const TrainOptions *options, const Dataset *ds,
 								const NnGraph *graph, int batch, TrainError *err);
 extern void objective_free(Objective *objective);
 
-/* The loss of the tape's last forward pass; epoch counts those done, with fraction. */
-extern double objective_eval(Objective *objective, const Tape *tape,
-							 const FeedBatch *batch, double epoch);
+/*
+ * The loss of a forward pass's outputs, the mean over the pictures; epoch counts those
+ * done, with fraction.  share scales loss and gradients: where the step's batch passes
+ * in parts, the part's share of its pictures.
+ */
+extern double objective_eval(Objective *objective, const float *const *out,
+							 const FeedBatch *batch, double epoch, double share);
 
 /* The gradients it left, one array per output of the graph. */
 extern const float *const *objective_gradients(const Objective *objective);

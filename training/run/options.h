@@ -7,6 +7,7 @@
 
 #include "training/loss/loss.h"
 #include "training/loss/vae.h"
+#include "training/learner/learner.h"
 #include "training/optim/optim.h"
 #include "training/augment/augment.h"
 
@@ -27,6 +28,10 @@ typedef struct TrainOptions
 	int epochs;		 /* 0: to be chosen */
 	double minutes;	 /* time that choices should fit; 0: no limit */
 	int batch;
+	int accumulate; /* parts in which a step's batch passes the network */
+	bool recompute; /* values of the forward pass computed again in the backward one */
+	LearnerWhere device;
+	NnPrecision precision;
 	OptimOptions optim;
 	double rate;	  /* peak learning rate for a batch of 512 */
 	double bias_rate; /* learning rate of batch-norm shifts, relative */

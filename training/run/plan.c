@@ -6,6 +6,7 @@
 
 #include "training/run/network.h"
 #include "training/run/progress.h"
+#include "training/tape/tape.h"
 
 #include <stdio.h>
 #include <string.h>

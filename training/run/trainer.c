@@ -41,6 +41,42 @@ open_feed(Trainer *t, TrainError *err)
 }
 
 static bool
+device_failed(const NnError *trouble, TrainError *err)
+{
+	return train_fail(err, "%.500s", trouble->text);
+}
+
+static bool
+open_learner(Trainer *t, TrainError *err)
+{
+	const TrainOptions *o = &t->options;
+	NnLearnerOptions options = {
+		.max_batch = t->part,
+		.precision = o->precision,
+		.deterministic = true,
+		.recompute = o->recompute,
+		.update = o->optim.kind,
+		.average = o->average != AVERAGE_NONE,
+		.pool = t->pool,
+	};
+	NnError trouble;
+	int n = t->graph->nparams;
+
+	t->rate_of = malloc((n + 1) * sizeof(double));
+	t->decay_of = malloc((n + 1) * sizeof(double));
+	if (!t->rate_of || !t->decay_of)
+		return train_fail(err, "out of memory");
+	optim_multipliers(t->graph, o->bias_rate, t->rate_of, t->decay_of);
+	for (int i = 0; i < n; i++)
+		t->rate_of[i] *= network_rate_of(o, t->graph->param[i].name);
+	t->device = learner_device(o->device, err);
+	if (!t->device)
+		return false;
+	t->learner = t->device->open(t->graph, &options, &trouble);
+	return t->learner || device_failed(&trouble, err);
+}
+
+static bool
 set_up(Trainer *t, TrainError *err)
 {
 	TrainOptions *o = &t->options;
@@ -57,17 +93,9 @@ set_up(Trainer *t, TrainError *err)
 	t->total_steps = t->steps_per_epoch * o->epochs;
 	t->data_sum = dataset_checksum(t->ds);
 	t->graph = network_new(o, t->ds, err);
-	t->objective = t->graph ? objective_new(o, t->ds, t->graph, t->batch, err) : NULL;
-	if (!t->objective)
-		return false;
-	t->tape = tape_new(t->graph, t->batch, t->pool, true, err);
-	t->optim = t->tape ? optim_new(t->graph, &o->optim, o->bias_rate, err) : NULL;
-	if (!t->optim || !average_init(&t->average, o->average, t->graph, err))
-		return false;
-	t->average.decay = o->average_decay;
-	for (int i = 0; i < t->graph->nparams; i++)
-		t->optim->state[i].rate *= network_rate_of(o, t->graph->param[i].name);
-	return true;
+	t->part = (t->batch + o->accumulate - 1) / o->accumulate;
+	t->objective = t->graph ? objective_new(o, t->ds, t->graph, t->part, err) : NULL;
+	return t->objective && open_learner(t, err);
 }
 
 Trainer *
@@ -96,9 +124,10 @@ trainer_free(Trainer *t)
 {
 	if (!t)
 		return;
-	average_free(&t->average);
-	optim_free(t->optim);
-	tape_free(t->tape);
+	if (t->device)
+		t->device->close(t->learner);
+	free(t->rate_of);
+	free(t->decay_of);
 	nn_graph_free(t->graph);
 	feed_free(t->feed);
 	objective_free(t->objective);
@@ -115,48 +144,143 @@ seed_of_step(const Trainer *t, int64_t step)
 	return rng_next(&rng);
 }
 
-/* The batch of a step forward and, from its loss, backward. */
-static bool
-pass(Trainer *t, int64_t step, float momentum, TrainError *err)
+/* Pictures first .. first+n-1 of a batch. */
+static FeedBatch
+part_of(const Trainer *t, const FeedBatch *whole, int first, int n)
 {
+	FeedBatch part = *whole;
+	const NnShape *picture = &t->graph->node[0].shape;
+	size_t words = (size_t) first * t->ds->label_words;
+
+	part.n = n;
+	part.images += first * nn_shape_size(picture);
+	part.labels += words;
+	if (part.partner)
+		part.partner += words;
+	return part;
+}
+
+/* One part forward and, from its loss, backward. */
+static bool
+pass_part(Trainer *t, int first, int n, float momentum, TrainError *err)
+{
+	FeedBatch part = part_of(t, t->batch_now, first, n);
+	double share = (double) n / t->batch;
+	int64_t step = t->batch_now->step;
+	/* so that all parts together move the running statistics as much as one would */
+	double each = n == t->batch ? momentum : 1 - pow(1 - momentum, share);
+	NnBatch batch = {
+		.images = part.images,
+		.n = n,
+		.first = first,
+		.seed = seed_of_step(t, step),
+		.momentum = (float) each,
+	};
+	const float *out[NN_MAX_OUTPUTS];
+	NnError trouble;
+
+	if (!t->device->forward(t->learner, &batch, true, out, &trouble))
+		return device_failed(&trouble, err);
+	t->last_loss += objective_eval(t->objective, out, &part,
+								   (double) step / (double) t->steps_per_epoch, share);
+	return t->device->backward(t->learner, objective_gradients(t->objective), first > 0,
+							   &trouble) ||
+		   device_failed(&trouble, err);
+}
+
+/*
+ * Before anything is updated: are all outputs and gradients numbers?  Asked after each
+ * part, since an output is gone with the next.
+ */
+static bool
+check_finite(Trainer *t, TrainError *err)
+{
+	char bad[NN_MAX_NAME] = "the loss";
+	NnError trouble;
+	int found = t->device->not_finite(t->learner, bad, sizeof(bad), &trouble);
+
+	if (found < 0)
+		return device_failed(&trouble, err);
+	return (!found && isfinite(t->last_loss)) ||
+		   train_fail(err,
+					  "step %lld: %s is not a finite number; try a lower optimiser.rate "
+					  "(it was %g)",
+					  (long long) t->step + 1, bad, t->options.rate);
+}
+
+/* The batch of a step, part by part. */
+static bool
+pass(Trainer *t, int64_t step, float momentum, bool check, TrainError *err)
+{
+	int parts = t->options.accumulate < t->batch ? t->options.accumulate : t->batch;
+
 	t->batch_now = feed_take(t->feed, step, err);
 	if (!t->batch_now)
 		return false;
-	tape_seed(t->tape, seed_of_step(t, step));
-	tape_forward(t->tape, t->batch_now->images, t->batch, true, momentum);
-	t->last_loss = objective_eval(t->objective, t->tape, t->batch_now,
-								  (double) step / (double) t->steps_per_epoch);
-	tape_backward_outputs(t->tape, objective_gradients(t->objective));
-	return true;
-}
+	t->last_loss = 0;
+	for (int i = 0; i < parts; i++)
+	{
+		int first = (int) ((int64_t) t->batch * i / parts);
+		int end = (int) ((int64_t) t->batch * (i + 1) / parts);
 
-static const float *
-gradient_of(const void *tape, int param)
-{
-	return tape_gradient(tape, param);
+		if (!pass_part(t, first, end - first, momentum, err) ||
+			(check && !check_finite(t, err)))
+			return false;
+	}
+	return true;
 }
 
 bool
 trainer_step(Trainer *t, TrainError *err)
 {
 	const TrainOptions *o = &t->options;
-	double rate =
-		o->rate * t->batch / 512.0 * schedule_rate(&o->schedule, t->step, t->total_steps);
-	const char *bad;
+	NnUpdate update = {
+		.rate = o->rate * t->batch / 512.0 *
+				schedule_rate(&o->schedule, t->step, t->total_steps),
+		.momentum = o->optim.momentum,
+		.beta1 = o->optim.beta1,
+		.beta2 = o->optim.beta2,
+		.eps = o->optim.eps,
+		.step = t->step + 1,
+		.decay = o->optim.decay,
+		.clip = o->optim.clip,
+		.rate_of = t->rate_of,
+		.decay_of = t->decay_of,
+	};
+	NnError trouble;
+	double weight;
+	bool back;
 
-	if (!pass(t, t->step, (float) o->norm_momentum, err))
+	if (!pass(t, t->step, (float) o->norm_momentum, true, err))
 		return false;
-	bad = tape_not_finite(t->tape);
-	if (bad || !isfinite(t->last_loss))
-		return train_fail(
-			err,
-			"step %lld: %s is not a finite number; try a lower optimiser.rate (it "
-			"was %g)",
-			(long long) t->step + 1, bad ? bad : "the loss", o->rate);
-	optim_step(t->optim, rate, gradient_of, t->tape);
+	if (!t->device->update(t->learner, &update, NULL, &trouble))
+		return device_failed(&trouble, err);
 	t->step++;
-	average_update(&t->average, t->graph, t->step, t->total_steps);
-	return true;
+	weight = average_weight(o->average, o->average_decay, t->step, t->total_steps, &back);
+	return weight == 0 || t->device->average(t->learner, weight, back, &trouble) ||
+		   device_failed(&trouble, err);
+}
+
+NnGraph *
+trainer_network(Trainer *t, TrainError *err)
+{
+	NnPart which = t->options.average == AVERAGE_NONE ? NN_VALUE : NN_AVERAGE;
+	NnGraph *g = nn_graph_copy(t->graph);
+	NnError trouble;
+
+	if (!g)
+	{
+		train_fail(err, "out of memory for a copy of the network");
+		return NULL;
+	}
+	for (int i = 0; i < g->nparams; i++)
+		if (!t->device->read(t->learner, i, which, g->param[i].data, &trouble))
+		{
+			device_failed(&trouble, err);
+			nn_graph_free(g);
+			return NULL;
+		}
+	return g;
 }
 
 double
@@ -169,7 +293,7 @@ trainer_calibrate(Trainer *t, int steps, TrainError *err)
 		/* The first pass touches fresh memory and does not count. */
 		if (i == 1)
 			clock_gettime(CLOCK_MONOTONIC, &a);
-		if (!pass(t, i, 0, err))
+		if (!pass(t, i, 0, false, err))
 			return 0;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &b);

@@ -14,11 +14,12 @@ typedef struct Trainer
 	const Dataset *ds;
 	NnPool *pool;
 	NnGraph *graph;
-	Tape *tape;
-	Optim *optim;
-	Average average;
+	const NnLearnerDevice *device;
+	NnLearner *learner;			/* owns the values of graph */
+	double *rate_of, *decay_of; /* of its parameters */
 	Objective *objective;
 	int batch;	  /* pictures of a step */
+	int part;	  /* of one pass, where that is cut */
 	int64_t step; /* steps done */
 	int64_t steps_per_epoch, total_steps;
 	Feed *feed;
@@ -40,6 +41,12 @@ extern void trainer_free(Trainer *t);
  * names step and tensor.
  */
 extern bool trainer_step(Trainer *t, TrainError *err);
+
+/*
+ * A copy of the network as it stands, with the averaged values where an average is
+ * kept: what is judged and written.  NULL and err on failure.
+ */
+extern NnGraph *trainer_network(Trainer *t, TrainError *err);
 
 /* Seconds that one step takes, measured without learning anything; 0: an error. */
 extern double trainer_calibrate(Trainer *t, int steps, TrainError *err);

@@ -20,19 +20,25 @@
 
 typedef struct Tape Tape;
 
+typedef enum TapeUse
+{
+	TAPE_EVALUATE, /* no backward pass */
+	TAPE_TRAIN,	   /* keep what the backward pass reads */
+	TAPE_RECOMPUTE /* compute most of it again: less memory, the same numbers */
+} TapeUse;
+
 /*
  * graph's parameters are read and, by tape_forward in training, its running
- * statistics written; it must outlive the tape.  backward = false plans for
- * evaluation only.  pool may be NULL.
+ * statistics written; it must outlive the tape.  pool may be NULL.
  */
-extern Tape *tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward,
+extern Tape *tape_new(NnGraph *graph, int max_batch, NnPool *pool, TapeUse use,
 					  TrainError *err);
 extern void tape_free(Tape *tape);
 
 /*
  * Run n <= max_batch pictures; returns output 0, n rows, the tape's
  * own memory.  train: batch norms use the statistics of this batch and move the
- * running ones by `momentum`; backward may follow.
+ * running ones by `momentum`; backward may follow, and reads images again.
  */
 extern const float *tape_forward(Tape *tape, const uint8_t *images, int n, bool train,
 								 float momentum);
@@ -40,8 +46,11 @@ extern const float *tape_forward(Tape *tape, const uint8_t *images, int n, bool 
 /* Output k of the last forward pass (nn_graph_output_node); 0 is what it returned. */
 extern const float *tape_output(const Tape *tape, int k);
 
-/* What random numbers the forward passes from now on draw (nn/random.h). */
-extern void tape_seed(Tape *tape, uint64_t seed);
+/*
+ * What random numbers the forward passes from now on draw (nn/random.h): those of
+ * pictures first, first + 1 and so on of the seed's batch.
+ */
+extern void tape_seed(Tape *tape, uint64_t seed, int first);
 
 /*
  * Gradients of all trainable parameters from that of the last forward pass's output
@@ -49,8 +58,12 @@ extern void tape_seed(Tape *tape, uint64_t seed);
  */
 extern void tape_backward(Tape *tape, const float *grad_out);
 
-/* The same from the gradients of all outputs; NULL for one that has none. */
-extern void tape_backward_outputs(Tape *tape, const float *const *grad_out);
+/*
+ * The same from the gradients of all outputs; NULL for one that has none.  accumulate:
+ * they are added to those of the call before.
+ */
+extern void tape_backward_outputs(Tape *tape, const float *const *grad_out,
+								  bool accumulate);
 
 /* Gradient of parameter i, in the parameter's layout; NULL if it is not trainable. */
 extern const float *tape_gradient(const Tape *tape, int param);

@@ -184,6 +184,9 @@ backward_slice(Tape *t, int slice, float *scratch, void *arg)
 	{
 		int n = end - first < seg->group ? end - first : seg->group;
 
+		for (int i = seg->first; t->recompute && i < seg->end; i++)
+			if (!t->node[i].value_kept || t->node[i].saved)
+				tape_forward_node(t, i, first, n, scratch);
 		if (above >= 0)
 			batchnorm_input(t, above, first, n, scratch);
 		for (int i = seg->end - 1; i >= seg->first; i--)
@@ -220,7 +223,8 @@ reduce_range(void *arg, int begin, int end, int thread)
 			continue;
 		for (int s = 1; s < TAPE_SLICES; s++)
 			add_to(t->slice_grad[0] + at, t->slice_grad[s] + at, size);
-		memset(t->grad + at, 0, size * sizeof(float));
+		if (!t->accumulate)
+			memset(t->grad + at, 0, size * sizeof(float));
 		for (int i = 0; i < t->graph->nnodes; i++)
 			if (t->node[i].direct && t->graph->node[i].param[0] == p)
 			{
@@ -228,7 +232,10 @@ reduce_range(void *arg, int begin, int end, int thread)
 									  t->grad + at);
 				size = 0;
 			}
-		memcpy(t->grad + at, t->slice_grad[0] + at, size * sizeof(float));
+		if (t->accumulate)
+			add_to(t->grad + at, t->slice_grad[0] + at, size);
+		else
+			memcpy(t->grad + at, t->slice_grad[0] + at, size * sizeof(float));
 	}
 }
 
@@ -237,12 +244,13 @@ tape_backward(Tape *t, const float *grad_out)
 {
 	const float *grads[NN_MAX_OUTPUTS] = {grad_out};
 
-	tape_backward_outputs(t, grads);
+	tape_backward_outputs(t, grads, false);
 }
 
 void
-tape_backward_outputs(Tape *t, const float *const *grad_out)
+tape_backward_outputs(Tape *t, const float *const *grad_out, bool accumulate)
 {
+	t->accumulate = accumulate;
 	for (int k = 0; k < nn_graph_outputs(t->graph); k++)
 	{
 		TapeNode *out = &t->node[nn_graph_output_node(t->graph, k)];

@@ -52,10 +52,12 @@ tape_call(const Tape *t, int i, int first, int n, float *scratch)
 		.train = t->train,
 		.momentum = t->momentum,
 		.seed = t->seed,
-		.first = first,
-		.saved = t->train && tn->saved ? tn->saved_data + first * tn->saved : NULL,
+		.first = t->first + first,
 	};
 
+	if (t->train && tn->saved)
+		call.saved =
+			tn->saved_data ? tn->saved_data + first * tn->saved : scratch + tn->saved_at;
 	if (node->kind == NN_INPUT)
 		call.images = t->images + (size_t) first * tn->size;
 	for (int k = 0; k < node->ninputs; k++)
@@ -84,8 +86,8 @@ gather_moments(Tape *t, int x, int slice, int first, int n, const float *scratch
 		}
 }
 
-static void
-forward_node(Tape *t, int i, int first, int n, float *scratch)
+void
+tape_forward_node(Tape *t, int i, int first, int n, float *scratch)
 {
 	TapeNode *node = &t->node[i];
 	NnCall call = tape_call(t, i, first, n, scratch);
@@ -117,7 +119,7 @@ forward_slice(Tape *t, int slice, float *scratch, void *arg)
 
 		for (int i = seg->first; i < seg->end; i++)
 		{
-			forward_node(t, i, first, n, scratch);
+			tape_forward_node(t, i, first, n, scratch);
 			if (t->train && t->node[i].feeds_batchnorm)
 				gather_moments(t, i, slice, first, n, scratch);
 		}
@@ -213,7 +215,8 @@ tape_output(const Tape *t, int k)
 }
 
 void
-tape_seed(Tape *t, uint64_t seed)
+tape_seed(Tape *t, uint64_t seed, int first)
 {
 	t->seed = seed;
+	t->first = first;
 }

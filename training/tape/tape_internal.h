@@ -10,6 +10,11 @@
  * Memory.  A node's value is kept for the whole batch where another segment or the
  * backward pass reads it; other values, and gradients that do not cross a cut, live
  * in the scratch of the thread that works on the group.
+ *
+ * Recomputation.  Only values that another segment reads are kept, and the backward
+ * pass begins each group by running its segment forward again: the same operations on
+ * the same numbers, since batch norms were settled and random numbers are a function
+ * of the picture's number.
  */
 #ifndef TRAIN_TAPE_INTERNAL_H
 #define TRAIN_TAPE_INTERNAL_H
@@ -31,7 +36,8 @@ typedef struct TapeNode
 	bool gives_grad[NN_MAX_INPUTS]; /* the input wants a gradient */
 	bool feeds_batchnorm;			/* a batch norm reads it: its moments are wanted */
 	size_t saved;					/* floats of one picture left by forward */
-	float *saved_data;
+	float *saved_data;				/* whole batch, or NULL: in scratch */
+	size_t saved_at;
 	bool direct; /* convolution by conv_direct.c */
 	NnDirect conv;
 	float *packed, *packed_input;
@@ -53,7 +59,7 @@ struct Tape
 	NnGraph *graph;
 	NnPool *pool;
 	int max_batch;
-	bool backward;
+	bool backward, recompute;
 	TapeNode *node;
 	int nsegments;
 	TapeSegment *segment;
@@ -73,6 +79,8 @@ struct Tape
 	bool train;
 	float momentum;
 	uint64_t seed;
+	int first;		 /* number of the first picture among those of the seed */
+	bool accumulate; /* keep the gradients that are there */
 };
 
 /* Pictures begin .. end-1 of slice s. */
@@ -105,5 +113,8 @@ extern void tape_slices(Tape *t, TapeWork work, void *arg);
 
 /* The call that node's operation needs for pictures first .. first+n-1. */
 extern NnCall tape_call(const Tape *t, int node, int first, int n, float *scratch);
+
+/* One operation for those pictures. */
+extern void tape_forward_node(Tape *t, int node, int first, int n, float *scratch);
 
 #endif

@@ -94,6 +94,7 @@ static void
 find_kept(Tape *t)
 {
 	const NnGraph *g = t->graph;
+	bool keep = t->backward && !t->recompute; /* what the backward pass reads */
 
 	for (int k = 0; k < nn_graph_outputs(g); k++)
 	{
@@ -105,7 +106,7 @@ find_kept(Tape *t)
 		TapeNode *n = &t->node[i];
 		NnOpKind kind = g->node[i].kind;
 
-		if (t->backward && n->wants_grad && reads_output(kind))
+		if (keep && n->wants_grad && reads_output(kind))
 			n->value_kept = true;
 		if (kind == NN_BATCHNORM && n->back_segment != n->segment)
 			n->grad_kept = true;
@@ -114,7 +115,7 @@ find_kept(Tape *t)
 			TapeNode *from = &t->node[g->node[i].input[k]];
 
 			if (from->segment != n->segment ||
-				(t->backward && n->wants_grad && reads_input(kind)))
+				(keep && n->wants_grad && reads_input(kind)))
 				from->value_kept = true;
 			if (from->back_segment != n->back_segment)
 				from->grad_kept = true;
@@ -167,6 +168,9 @@ plan_segment(Tape *t, int s)
 			n->grad_at = at;
 			at += room;
 		}
+		n->saved_at = at;
+		if (t->recompute || !t->backward)
+			at += (n->saved * seg->group + 15) / 16 * 16;
 	}
 	if (at > t->op_scratch_at)
 		t->op_scratch_at = at;
@@ -205,11 +209,8 @@ take_node(Tape *t, int i)
 		n->value = take(t, batch, &ok);
 	if (t->backward && n->wants_grad && n->grad_kept)
 		n->grad = take(t, batch, &ok);
-	if (nn_op[node->kind].saved && node->kind != NN_BATCHNORM)
-	{
-		n->saved = nn_op[node->kind].saved(t->graph, node, 1);
+	if (n->saved && t->backward && !t->recompute)
 		n->saved_data = take(t, n->saved * t->max_batch * sizeof(float), &ok);
-	}
 	if (n->direct)
 	{
 		n->packed = take(t, nn_direct_pack_size(&n->conv) * sizeof(float), &ok);
@@ -267,7 +268,7 @@ take_memory(Tape *t)
 }
 
 Tape *
-tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward, TrainError *err)
+tape_new(NnGraph *graph, int max_batch, NnPool *pool, TapeUse use, TrainError *err)
 {
 	Tape *t = calloc(1, sizeof(*t));
 	bool ok = t != NULL;
@@ -277,7 +278,8 @@ tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward, TrainError 
 		t->graph = graph;
 		t->max_batch = max_batch;
 		t->pool = pool;
-		t->backward = backward;
+		t->backward = use != TAPE_EVALUATE;
+		t->recompute = use == TAPE_RECOMPUTE;
 		t->threads = nn_pool_threads(pool);
 		t->node = calloc(graph->nnodes, sizeof(*t->node));
 		t->segment = calloc(graph->nnodes, sizeof(*t->segment));
@@ -294,6 +296,8 @@ tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward, TrainError 
 
 			n->size = nn_shape_size(&graph->node[i].shape);
 			n->channels = nn_shape_cols(&graph->node[i].shape);
+			if (nn_op[graph->node[i].kind].saved && graph->node[i].kind != NN_BATCHNORM)
+				n->saved = nn_op[graph->node[i].kind].saved(graph, &graph->node[i], 1);
 			n->direct = graph->node[i].kind == NN_CONV2D &&
 						nn_direct_geometry(graph, &graph->node[i], &n->conv);
 		}
@@ -308,7 +312,7 @@ tape_new(NnGraph *graph, int max_batch, NnPool *pool, bool backward, TrainError 
 		tape_free(t);
 		train_fail(err,
 				   "out of memory for the activations of a batch of %d pictures; "
-				   "try a smaller --batch",
+				   "lower train.batch, or raise train.accumulate",
 				   max_batch);
 		return NULL;
 	}
