@@ -25,6 +25,7 @@
 #include "training/run/judge.h"
 #include "training/run/plan.h"
 #include "training/run/trainer.h"
+#include "training/tape/tape.h"
 
 static char folder[] = "/tmp/deephash-train-XXXXXX";
 
