@@ -120,5 +120,16 @@ SELECT mih_check('built_young_mih', true) = (SELECT count(*) FROM built) AS whol
 COMMIT;
 SELECT mih_check('built_young_mih', true) = (SELECT count(*) FROM built) AS whole;
 
+-- So many equal codes that they are one range of keys, and more sorted runs than are merged at a time.
+SET max_parallel_maintenance_workers = 0;
+SET maintenance_work_mem = '1MB';
+CREATE TABLE built_alike AS SELECT hashcode(decode(repeat(CASE WHEN i % 50 = 0 THEN to_hex(i % 16) ELSE '5' END, 1024), 'hex')) AS code
+  FROM generate_series(1, 72000) i;
+CREATE INDEX built_alike_mih ON built_alike USING mih (code) WITH (layout = packed);
+SELECT mih_check('built_alike_mih', true);
+DROP TABLE built_alike;
+RESET max_parallel_maintenance_workers;
+RESET maintenance_work_mem;
+
 DROP TABLE built, built_none, built_unlogged, built_temp, built_young;
 DROP FUNCTION build;

@@ -5,7 +5,8 @@
  * Records gather in memory, without anything beside them, and are sorted in
  * place: byte by byte from the first (American flag sort), and what shares its
  * leading bytes with only a few others by comparison.  When memory is full they become a
- * sorted run in a temporary file; at the end the runs are merged.
+ * sorted run in a temporary file; at the end the runs are merged, no more of them at
+ * a time than memory has read buffers for.
  */
 #include "mih/mih.h"
 
@@ -16,12 +17,13 @@
 
 #define FEW 48				   /* records that are sorted by comparison */
 #define LONG_SORT 65536		   /* so many records take a noticeable while */
-#define RUN_BUFFER (64 * 1024) /* of a run being read, at least a record */
+#define RUN_BUFFER (64 * 1024) /* of a run being read, and of one that merging writes */
+#define MIN_FAN_IN 32		   /* runs merged at a time, however small memory is */
 
 typedef struct SortRun
 {
-	BufFile *file;
-	uint8 *buffer;
+	int64 at;	   /* in the file, of the next record to be read into buffer */
+	uint8 *buffer; /* NULL: the run is not being merged */
 	uint8 *record; /* the next one, in buffer */
 	int ahead;	   /* records in buffer behind it */
 	int64 left;	   /* records in file that were not read */
@@ -37,10 +39,14 @@ struct MihSort
 	uint32 next;
 	uint8 *records;
 	uint8 *scratch; /* FEW records */
+	BufFile *file;	/* of all runs, one after the other; NULL: all is in memory */
+	int64 size;		/* of file */
 	SortRun *runs;
 	int nruns;
 	int maxruns;
-	binaryheap *heap; /* of runs; NULL: all is in memory */
+	int merged;		  /* so many runs, the first ones, were merged into later ones */
+	int fan_in;		  /* runs merged at a time at most */
+	binaryheap *heap; /* of the runs being merged */
 	SortRun *current; /* its record was handed out last */
 };
 
@@ -55,6 +61,7 @@ mih_sort_begin(int width, Size memory)
 	sort->context = context;
 	sort->width = width;
 	sort->capacity = Max(1024, Min(memory / width, (Size) PG_INT32_MAX));
+	sort->fan_in = (int) Max(MIN_FAN_IN, Min(memory / RUN_BUFFER, (Size) PG_INT16_MAX));
 	sort->allocated = Min(sort->capacity, 1024);
 	sort->records = MemoryContextAlloc(context, (Size) sort->allocated * width);
 	sort->scratch = MemoryContextAlloc(context, (Size) FEW * width);
@@ -225,31 +232,61 @@ sort_memory(MihSort *sort)
 
 /* ------------------------------------------------------------------ sorted runs */
 
+/* Note the run that lies in the file from start to its end. */
 static void
-write_run(MihSort *sort)
+add_run(MihSort *sort, int64 start)
 {
-	MemoryContext old = MemoryContextSwitchTo(sort->context);
 	SortRun *run;
 
-	sort_memory(sort);
 	if (sort->nruns == sort->maxruns)
 	{
-		sort->maxruns = sort->maxruns ? sort->maxruns * 2 : 16;
-		sort->runs = sort->runs ? repalloc(sort->runs, sort->maxruns * sizeof(SortRun))
-								: palloc(sort->maxruns * sizeof(SortRun));
+		sort->maxruns *= 2;
+		sort->runs = repalloc_huge(sort->runs, (Size) sort->maxruns * sizeof(SortRun));
 	}
 	run = &sort->runs[sort->nruns++];
 	memset(run, 0, sizeof(SortRun));
-	run->file = BufFileCreateTemp(false);
-	run->left = sort->n;
+	run->at = start;
+	run->left = (sort->size - start) / sort->width;
+}
+
+static void
+seek(MihSort *sort, int64 at)
+{
+	if (BufFileSeek(sort->file, 0, at, SEEK_SET) != 0)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not seek in a temporary file: %m")));
+}
+
+/* Append records to the file, which stands at its end. */
+static void
+append(MihSort *sort, uint8 *records, Size n)
+{
+	BufFileWrite(sort->file, records, n * sort->width);
+	sort->size += n * sort->width;
+}
+
+static void
+write_run(MihSort *sort)
+{
+	int64 start = sort->size;
+
+	sort_memory(sort);
+	if (!sort->file)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sort->context);
+
+		sort->file = BufFileCreateTemp(false);
+		sort->maxruns = 16;
+		sort->runs = palloc(sort->maxruns * sizeof(SortRun));
+		MemoryContextSwitchTo(old);
+	}
 	for (uint32 i = 0; i < sort->n; i += 1024)
 	{
 		CHECK_FOR_INTERRUPTS();
-		BufFileWrite(run->file, sort->records + (Size) i * sort->width,
-					 (Size) Min(1024, sort->n - i) * sort->width);
+		append(sort, sort->records + (Size) i * sort->width, Min(1024, sort->n - i));
 	}
+	add_run(sort, start);
 	sort->n = 0;
-	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -297,55 +334,42 @@ read_run(MihSort *sort, SortRun *run)
 	if (run->left == 0)
 		return false;
 	CHECK_FOR_INTERRUPTS();
-	run->ahead = (int) Min(run->left, Max(1, RUN_BUFFER / sort->width));
+	run->ahead = (int) Min(run->left, RUN_BUFFER / sort->width);
 	want = (size_t) run->ahead * sort->width;
-	if (BufFileRead(run->file, run->buffer, want) != want)
+	seek(sort, run->at);
+	if (BufFileRead(sort->file, run->buffer, want) != want)
 		ereport(ERROR, (errcode_for_file_access(),
 						errmsg("could not read a temporary file: %m")));
+	run->at += want;
 	run->left -= run->ahead--;
 	run->record = run->buffer;
 	return true;
 }
 
-/* All records are in: sort. */
-void
-mih_sort_finish(MihSort *sort)
+/* Begin to merge the first n of the runs that are left. */
+static void
+begin_merge(MihSort *sort, int n)
 {
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(sort->context);
 
-	if (sort->nruns == 0)
-	{
-		sort_memory(sort);
-		return;
-	}
-	if (sort->n > 0)
-		write_run(sort);
-	old = MemoryContextSwitchTo(sort->context);
-	pfree(sort->records);
-	sort->records = NULL;
-	sort->heap = binaryheap_allocate(sort->nruns, compare_runs, sort);
-	for (int i = 0; i < sort->nruns; i++)
+	sort->heap = binaryheap_allocate(n, compare_runs, sort);
+	for (int i = sort->merged; i < sort->merged + n; i++)
 	{
 		SortRun *run = &sort->runs[i];
 
-		run->buffer = palloc(Max(RUN_BUFFER, sort->width));
-		if (BufFileSeek(run->file, 0, 0, SEEK_SET) != 0)
-			ereport(ERROR, (errcode_for_file_access(),
-							errmsg("could not rewind a temporary file: %m")));
+		run->buffer = palloc(RUN_BUFFER);
 		if (read_run(sort, run))
 			binaryheap_add_unordered(sort->heap, PointerGetDatum(run));
 	}
 	binaryheap_build(sort->heap);
+	sort->current = NULL;
 	MemoryContextSwitchTo(old);
 }
 
-/* The next record in order, valid until the next call, or NULL. */
-const uint8 *
-mih_sort_next(MihSort *sort)
+/* The next record of the runs being merged, valid until the next call, or NULL. */
+static const uint8 *
+next_merged(MihSort *sort)
 {
-	if (sort->heap == NULL)
-		return sort->next == sort->n ? NULL
-									 : sort->records + (Size) sort->next++ * sort->width;
 	if (sort->current)
 	{
 		if (read_run(sort, sort->current))
@@ -359,10 +383,72 @@ mih_sort_next(MihSort *sort)
 	return sort->current->record;
 }
 
+/* Merge the first n of the runs that are left into one, at the end of the file. */
+static void
+merge_runs(MihSort *sort, int n)
+{
+	int room = RUN_BUFFER / sort->width;
+	uint8 *buffer = MemoryContextAlloc(sort->context, RUN_BUFFER);
+	int64 start = sort->size;
+	const uint8 *record;
+
+	begin_merge(sort, n);
+	record = next_merged(sort);
+	while (record != NULL)
+	{
+		int used = 0;
+
+		for (; record != NULL && used < room; record = next_merged(sort))
+			memcpy(buffer + (Size) used++ * sort->width, record, sort->width);
+		seek(sort, sort->size);
+		append(sort, buffer, used);
+	}
+	binaryheap_free(sort->heap);
+	sort->heap = NULL;
+	for (int i = 0; i < n; i++)
+		pfree(sort->runs[sort->merged + i].buffer);
+	pfree(buffer);
+	sort->merged += n;
+	add_run(sort, start);
+}
+
+/*
+ * All records are in: sort.  Where the runs are more than can be merged at a time,
+ * the first merge takes so many that all others can be of fan_in runs.
+ */
+void
+mih_sort_finish(MihSort *sort)
+{
+	int left;
+
+	if (!sort->file)
+	{
+		sort_memory(sort);
+		return;
+	}
+	if (sort->n > 0)
+		write_run(sort);
+	pfree(sort->records);
+	sort->records = NULL;
+	while ((left = sort->nruns - sort->merged) > sort->fan_in)
+		merge_runs(sort, (left - 2) % (sort->fan_in - 1) + 2);
+	begin_merge(sort, left);
+}
+
+/* The next record in order, valid until the next call, or NULL. */
+const uint8 *
+mih_sort_next(MihSort *sort)
+{
+	if (sort->heap)
+		return next_merged(sort);
+	return sort->next == sort->n ? NULL
+								 : sort->records + (Size) sort->next++ * sort->width;
+}
+
 void
 mih_sort_end(MihSort *sort)
 {
-	for (int i = 0; i < sort->nruns; i++)
-		BufFileClose(sort->runs[i].file);
+	if (sort->file)
+		BufFileClose(sort->file);
 	MemoryContextDelete(sort->context);
 }
