@@ -22,21 +22,6 @@ nn_attention_backward_scratch(const NnGraph *g, const NnNode *node, int n, int t
 	return tokens * tokens;
 }
 
-/* dP in place to dS, the gradient of the scaled products. */
-static void
-through_softmax(const float *p, float *dp, int tokens, float scale)
-{
-	for (int t = 0; t < tokens; t++, p += tokens, dp += tokens)
-	{
-		double sum = 0;
-
-		for (int s = 0; s < tokens; s++)
-			sum += (double) dp[s] * p[s];
-		for (int s = 0; s < tokens; s++)
-			dp[s] = scale * p[s] * (dp[s] - (float) sum);
-	}
-}
-
 void
 nn_attention_backward(const NnCall *call)
 {
@@ -63,7 +48,8 @@ nn_attention_backward(const NnCall *call)
 						tokens, dout, width, beta, dq + 2 * width, row);
 			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tokens, tokens, d, 1,
 						dout, width, q + 2 * width, row, 0, ds, tokens);
-			through_softmax(p, ds, tokens, 1 / sqrtf((float) d));
+			nn_kernels()->softmax_backward(p, ds, ds, (size_t) tokens, tokens,
+										   1 / sqrtf((float) d), false);
 			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, tokens, d, tokens, 1,
 						ds, tokens, q + width, row, beta, dq, row);
 			cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, tokens, d, tokens, 1, ds,

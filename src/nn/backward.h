@@ -9,6 +9,9 @@
 #ifndef NN_BACKWARD_H
 #define NN_BACKWARD_H
 
+#include <string.h>
+
+#include "nn/kernels.h"
 #include "nn/op.h"
 
 extern void nn_conv2d_backward(const NnCall *call);
@@ -69,11 +72,9 @@ static inline void
 nn_give(float *dst, const float *src, size_t n, bool add)
 {
 	if (add)
-		for (size_t i = 0; i < n; i++)
-			dst[i] += src[i];
+		nn_kernels()->add(dst, src, dst, n);
 	else
-		for (size_t i = 0; i < n; i++)
-			dst[i] = src[i];
+		memcpy(dst, src, n * sizeof(float));
 }
 
 #endif

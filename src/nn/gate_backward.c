@@ -15,11 +15,13 @@ nn_mul_backward(const NnCall *call)
 
 	for (int k = 0; k < 2; k++)
 	{
+		const float *other = call->in[1 - k];
 		float *dx = call->grad_in[k];
 
-		for (size_t i = 0; dx && i < n; i++)
-			dx[i] = (call->add_grad_in[k] ? dx[i] : 0.0f) +
-					call->grad_out[i] * call->in[1 - k][i];
+		if (dx && call->add_grad_in[k])
+			nn_kernels()->multiply_add(call->grad_out, other, dx, n);
+		else if (dx)
+			nn_kernels()->multiply(call->grad_out, other, dx, n);
 	}
 }
 
@@ -28,19 +30,20 @@ nn_layerscale_backward(const NnCall *call)
 {
 	size_t cols = (size_t) nn_shape_cols(&call->node->shape);
 	size_t n = (size_t) call->n * nn_shape_size(&call->node->shape);
+	const NnKernels *kernels = nn_kernels();
 	float *dx = call->grad_in[0];
 
 	for (size_t r = 0; r < n; r += cols)
-		for (size_t c = 0; c < cols; c++)
-		{
-			float dy = call->grad_out[r + c];
+	{
+		const float *dy = call->grad_out + r;
 
-			if (call->grad_param[0])
-				call->grad_param[0][c] += dy * call->in[0][r + c];
-			if (dx)
-				dx[r + c] =
-					(call->add_grad_in[0] ? dx[r + c] : 0.0f) + dy * call->param[0][c];
-		}
+		if (call->grad_param[0])
+			kernels->multiply_add(dy, call->in[0] + r, call->grad_param[0], cols);
+		if (dx && call->add_grad_in[0])
+			kernels->multiply_add(dy, call->param[0], dx + r, cols);
+		else if (dx)
+			kernels->multiply(dy, call->param[0], dx + r, cols);
+	}
 }
 
 size_t
@@ -49,28 +52,13 @@ nn_simam_backward_scratch(const NnGraph *g, const NnNode *node, int n, int threa
 	(void) g;
 	(void) n;
 	(void) threads;
-	return 8 * (size_t) nn_shape_cols(&node->shape);
-}
-
-/* What one value gives: its gate, and e = dy x gate'. */
-typedef struct Gate
-{
-	double d, gate, e;
-} Gate;
-
-static Gate
-gate_at(double x, double dy, double mean, double den)
-{
-	Gate g = {.d = x - mean};
-
-	g.gate = 1 / (1 + exp(-(g.d * g.d / den + 0.5)));
-	g.e = dy * x * g.gate * (1 - g.gate);
-	return g;
+	return nn_simam_floats(nn_shape_cols(&node->shape));
 }
 
 /*
- * With den = 4 (v + lambda) and q = 2 e d / den - 8 d / (HW - 1) sum(e d^2) / den^2:
- * dx = dy gate + q - mean(q).
+ * With s = 1 / (4 (v + lambda)), so that ds/dx = -8 s^2 d / (HW - 1), and e = dy x gate':
+ * dx = dy gate + q - mean(q), q = 2 s e d - 8 s^2 d / (HW - 1) sum(e d^2).  The second
+ * term of q has mean 0, as d has.
  */
 void
 nn_simam_backward(const NnCall *call)
@@ -78,37 +66,28 @@ nn_simam_backward(const NnCall *call)
 	int channels = nn_shape_cols(&call->node->shape);
 	size_t size = nn_shape_size(&call->node->shape), places = size / (size_t) channels;
 	double degrees = places > 1 ? (double) places - 1 : 1;
-	double *mean = (double *) call->scratch, *var = mean + channels;
-	double *sum = var + channels, *mean_q = sum + channels;
+	NnSimam m = nn_simam_room(call->scratch, channels);
+	const NnKernels *kernels = nn_kernels();
 
 	for (int i = 0; call->grad_in[0] && i < call->n; i++)
 	{
 		const float *x = call->in[0] + (size_t) i * size;
 		const float *dy = call->grad_out + (size_t) i * size;
-		float *dx = call->grad_in[0] + (size_t) i * size;
 
-		nn_simam_moments(x, places, channels, mean, var);
-		memset(sum, 0, 2 * (size_t) channels * sizeof(double));
-		for (size_t k = 0; k < size; k++)
+		nn_simam_moments(x, places, channels, call->node->eps, &m);
+		memset(m.sum, 0, 2 * (size_t) channels * sizeof(double));
+		kernels->simam_sums(x, dy, places, channels, m.mean, m.share, m.sum,
+							m.sum + channels);
+		for (int c = 0; c < channels; c++)
 		{
-			int c = (int) (k % (size_t) channels);
-			double den = 4 * (var[c] + call->node->eps);
-			Gate g = gate_at(x[k], dy[k], mean[c], den);
+			double s = (double) m.share[c];
 
-			sum[c] += g.e * g.d * g.d / (den * den);
-			/* the other term of q has mean 0, as d has */
-			mean_q[c] += 2 * g.e * g.d / den / (double) places;
+			m.slope[c] = (float) (8 * s * s / degrees * m.sum[c]);
+			m.shift[c] = (float) (2 * s * m.sum[channels + c] / (double) places);
 		}
-		for (size_t k = 0; k < size; k++)
-		{
-			int c = (int) (k % (size_t) channels);
-			double den = 4 * (var[c] + call->node->eps);
-			Gate g = gate_at(x[k], dy[k], mean[c], den);
-			double q = 2 * g.e * g.d / den - 8 * g.d / degrees * sum[c];
-
-			dx[k] = (call->add_grad_in[0] ? dx[k] : 0.0f) +
-					(float) (dy[k] * g.gate + q - mean_q[c]);
-		}
+		kernels->simam_backward(x, dy, call->grad_in[0] + (size_t) i * size, places,
+								channels, m.mean, m.share, m.slope, m.shift,
+								call->add_grad_in[0]);
 	}
 }
 

@@ -70,38 +70,10 @@ void
 nn_layernorm_backward(const NnCall *call)
 {
 	const NnShape *shape = &call->node->shape;
-	int cols = nn_shape_cols(shape);
 	size_t rows = call->n * nn_shape_rows(shape);
-	const float *weight = call->param[0];
 
-	for (size_t r = 0; r < rows; r++)
-	{
-		const float *x = call->in[0] + r * cols;
-		const float *dy = call->grad_out + r * cols;
-		float mean = call->saved[r];
-		float scale = call->saved[rows + r];
-		double sum = 0;
-		double sum_xh = 0;
-
-		for (int c = 0; c < cols; c++)
-		{
-			float xh = (x[c] - mean) * scale;
-
-			if (call->grad_param[0])
-				call->grad_param[0][c] += dy[c] * xh;
-			if (call->grad_param[1])
-				call->grad_param[1][c] += dy[c];
-			sum += dy[c] * weight[c];
-			sum_xh += dy[c] * weight[c] * xh;
-		}
-		if (!call->grad_in[0])
-			continue;
-		for (int c = 0; c < cols; c++)
-		{
-			float xh = (x[c] - mean) * scale;
-			float dx = scale * (float) (dy[c] * weight[c] - (sum + xh * sum_xh) / cols);
-
-			nn_give(call->grad_in[0] + r * cols + c, &dx, 1, call->add_grad_in[0]);
-		}
-	}
+	nn_kernels()->layernorm_backward(call->in[0], call->grad_out, call->grad_in[0], rows,
+									 nn_shape_cols(shape), call->param[0], call->saved,
+									 call->saved + rows, call->grad_param[0],
+									 call->grad_param[1], call->add_grad_in[0]);
 }

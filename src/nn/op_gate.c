@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nn/gate.h"
+#include "nn/kernels.h"
 #include "nn/ops.h"
 #include "nn/random.h"
 
@@ -27,8 +28,7 @@ mul_part(void *arg, int begin, int end, int thread)
 	size_t at, n = range(call, begin, end, &at);
 
 	(void) thread;
-	for (size_t i = at; i < at + n; i++)
-		call->out[i] = call->in[0][i] * call->in[1][i];
+	nn_kernels()->multiply(call->in[0] + at, call->in[1] + at, call->out + at, n);
 }
 
 void
@@ -44,11 +44,11 @@ layerscale_part(void *arg, int begin, int end, int thread)
 	const NnCall *call = arg;
 	size_t at, n = range(call, begin, end, &at);
 	size_t cols = (size_t) nn_shape_cols(&call->node->shape);
+	const NnKernels *kernels = nn_kernels();
 
 	(void) thread;
 	for (size_t r = at; r < at + n; r += cols)
-		for (size_t c = 0; c < cols; c++)
-			call->out[r + c] = call->in[0][r + c] * call->param[0][c];
+		kernels->multiply(call->in[0] + r, call->param[0], call->out + r, cols);
 }
 
 void
@@ -65,24 +65,38 @@ nn_layerscale_forward(const NnCall *call)
  * out = x sigmoid(d^2 / (4 (v + lambda)) + 1/2).
  */
 void
-nn_simam_moments(const float *x, size_t places, int channels, double *mean, double *var)
+nn_simam_moments(const float *x, size_t places, int channels, float lambda, NnSimam *m)
 {
-	memset(mean, 0, (size_t) channels * sizeof(double));
-	memset(var, 0, (size_t) channels * sizeof(double));
-	for (size_t p = 0; p < places; p++)
-		for (int c = 0; c < channels; c++)
-			mean[c] += x[p * (size_t) channels + (size_t) c];
-	for (int c = 0; c < channels; c++)
-		mean[c] /= (double) places;
-	for (size_t p = 0; p < places; p++)
-		for (int c = 0; c < channels; c++)
-		{
-			double d = x[p * (size_t) channels + (size_t) c] - mean[c];
+	size_t n = (size_t) channels;
+	double degrees = places > 1 ? (double) places - 1 : 1;
 
-			var[c] += d * d;
-		}
-	for (int c = 0; c < channels; c++)
-		var[c] /= places > 1 ? (double) places - 1 : 1;
+	memset(m->sum, 0, 2 * n * sizeof(double));
+	/* the first place as the pivot, so that a common offset costs no digits */
+	nn_kernels()->moments(x, places, channels, x, m->sum, m->sum + n);
+	for (size_t c = 0; c < n; c++)
+	{
+		double mean = m->sum[c] / (double) places;
+		double var = (m->sum[n + c] - mean * m->sum[c]) / degrees;
+
+		m->mean[c] = (float) (mean + (double) x[c]);
+		m->share[c] = (float) (0.25 / ((var > 0 ? var : 0) + (double) lambda));
+	}
+}
+
+NnSimam
+nn_simam_room(float *memory, int channels)
+{
+	size_t n = ((size_t) channels + 15) & ~(size_t) 15;
+	NnSimam m = {(double *) memory, memory + 4 * n, memory + 5 * n, memory + 6 * n,
+				 memory + 7 * n};
+
+	return m;
+}
+
+size_t
+nn_simam_floats(int channels)
+{
+	return 8 * (((size_t) channels + 15) & ~(size_t) 15);
 }
 
 static void
@@ -91,23 +105,16 @@ simam_part(void *arg, int begin, int end, int thread)
 	const NnCall *call = arg;
 	int channels = nn_shape_cols(&call->node->shape);
 	size_t size = nn_shape_size(&call->node->shape), places = size / (size_t) channels;
-	double *mean = (double *) call->scratch + (size_t) thread * 2 * (size_t) channels;
-	double *var = mean + channels;
+	NnSimam m = nn_simam_room(call->scratch + (size_t) thread * nn_simam_floats(channels),
+							  channels);
 
 	for (int i = begin; i < end; i++)
 	{
 		const float *x = call->in[0] + (size_t) i * size;
-		float *y = call->out + (size_t) i * size;
 
-		nn_simam_moments(x, places, channels, mean, var);
-		for (size_t k = 0; k < size; k++)
-		{
-			int c = (int) (k % (size_t) channels);
-			float d = x[k] - (float) mean[c];
-			float u = d * d / (4 * ((float) var[c] + call->node->eps)) + 0.5f;
-
-			y[k] = x[k] / (1 + expf(-u));
-		}
+		nn_simam_moments(x, places, channels, call->node->eps, &m);
+		nn_kernels()->simam(x, call->out + (size_t) i * size, places, channels, m.mean,
+							m.share);
 	}
 }
 
@@ -117,13 +124,12 @@ nn_simam_forward(const NnCall *call)
 	nn_parallel(call->pool, call->n, simam_part, (void *) call);
 }
 
-/* Doubles: two a channel, for each thread. */
 size_t
 nn_simam_scratch(const NnGraph *g, const NnNode *node, int n, int threads)
 {
 	(void) g;
 	(void) n;
-	return (size_t) threads * 4 * (size_t) nn_shape_cols(&node->shape);
+	return (size_t) threads * nn_simam_floats(nn_shape_cols(&node->shape));
 }
 
 /* --------------------------------------------------------------------- random */

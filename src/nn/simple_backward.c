@@ -39,9 +39,11 @@ nn_scale_backward(const NnCall *call)
 
 	if (!dx)
 		return;
-	for (size_t i = 0; i < n; i++)
-		dx[i] =
-			(call->add_grad_in[0] ? dx[i] : 0.0f) + call->node->scale * call->grad_out[i];
+	if (!call->add_grad_in[0])
+		nn_kernels()->scale(call->grad_out, dx, n, call->node->scale);
+	else
+		for (size_t i = 0; i < n; i++)
+			dx[i] += call->node->scale * call->grad_out[i];
 }
 
 /* [T][D] -> [T+1][D]: row 0 is the parameter. */
@@ -101,16 +103,6 @@ nn_softmax_backward(const NnCall *call)
 
 	if (!call->grad_in[0])
 		return;
-	for (size_t r = 0; r < rows; r++)
-	{
-		const float *y = call->out + r * cols;
-		const float *dy = call->grad_out + r * cols;
-		float *dx = call->grad_in[0] + r * cols;
-		double sum = 0;
-
-		for (int c = 0; c < cols; c++)
-			sum += (double) dy[c] * y[c];
-		for (int c = 0; c < cols; c++)
-			dx[c] = (call->add_grad_in[0] ? dx[c] : 0.0f) + y[c] * (dy[c] - (float) sum);
-	}
+	nn_kernels()->softmax_backward(call->out, call->grad_out, call->grad_in[0], rows,
+								   cols, 1, call->add_grad_in[0]);
 }

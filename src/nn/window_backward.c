@@ -23,21 +23,6 @@ nn_window_attention_backward_scratch(const NnGraph *g, const NnNode *node, int n
 	return places * 7 * (size_t) s.channels + places * places;
 }
 
-/* dP in place to dS. */
-static void
-through_softmax(const float *p, float *dp, int n)
-{
-	for (int r = 0; r < n; r++, p += n, dp += n)
-	{
-		double sum = 0;
-
-		for (int c = 0; c < n; c++)
-			sum += (double) dp[c] * p[c];
-		for (int c = 0; c < n; c++)
-			dp[c] = p[c] * (dp[c] - (float) sum);
-	}
-}
-
 static void
 head_backward(const NnCall *call, const NnWindows *s, int head, const float *p,
 			  const float *qkv, const float *dout, float *dqkv, float *ds)
@@ -51,7 +36,8 @@ head_backward(const NnCall *call, const NnWindows *s, int head, const float *p,
 				dq + 2 * c, row);
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, d, 1, dy, c, q + 2 * c,
 				row, 0, ds, n);
-	through_softmax(p, ds, n);
+	/* unscaled, because the bias is added to the scaled products */
+	nn_kernels()->softmax_backward(p, ds, ds, (size_t) n, n, 1, false);
 	for (int a = 0; call->grad_param[0] && a < n; a++)
 		for (int b = 0; b < n; b++)
 			call->grad_param[0][(size_t) nn_window_bias(s, a, b) * s->heads + head] +=

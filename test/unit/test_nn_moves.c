@@ -179,7 +179,7 @@ test_simam(void **state)
 							0.13824435503396196, 0.18421793152520102,
 							0.6414815807210935,	 -0.6410770937759191};
 	float two[12], d[12], dx[12], *y;
-	double scratch[32];
+	double scratch[64];
 	NnGraph *g = graph_from(3, 2, 3, 2, 0);
 	NnCall call = {.graph = g, .n = 1, .grad_out = d, .grad_in = {dx}};
 
