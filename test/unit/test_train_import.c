@@ -904,6 +904,108 @@ test_swin_names(void **state)
 	nn_graph_free(g);
 }
 
+/* Rename all entries by a list of (ours, theirs) beginnings, first one that fits. */
+static void
+rename_entries(File *file, const char *const (*list)[2], int n)
+{
+	for (int i = 0; i < file->n; i++)
+		for (int k = 0; k < n; k++)
+			if (strncmp(file->entry[i].name, list[k][0], strlen(list[k][0])) == 0)
+			{
+				char rest[NN_MAX_NAME];
+
+				strcpy(rest, file->entry[i].name + strlen(list[k][0]));
+				snprintf(file->entry[i].name, NN_MAX_NAME, "%s%s", list[k][1], rest);
+				break;
+			}
+}
+
+/* Transformers as torchvision names them: the same values, and heads that are left out.
+ */
+static void
+test_torchvision_names(void **state)
+{
+	static const char *const vit[][2] = {
+		{"cls_token", "class_token"},
+		{"pos_embed", "encoder.pos_embedding"},
+		{"patch_embed.proj", "conv_proj"},
+		{"norm.", "encoder.ln."},
+		{"head.", "heads.head."},
+		{"blocks.0.norm1", "encoder.layers.encoder_layer_0.ln_1"},
+		{"blocks.0.norm2", "encoder.layers.encoder_layer_0.ln_2"},
+		{"blocks.0.attn.qkv.weight",
+		 "encoder.layers.encoder_layer_0.self_attention.in_proj_weight"},
+		{"blocks.0.attn.qkv.bias",
+		 "encoder.layers.encoder_layer_0.self_attention.in_proj_bias"},
+		{"blocks.0.attn.proj", "encoder.layers.encoder_layer_0.self_attention.out_proj"},
+		{"blocks.0.mlp.fc1", "encoder.layers.encoder_layer_0.mlp.linear_1"},
+		{"blocks.0.mlp.fc2", "encoder.layers.encoder_layer_0.mlp.linear_2"}};
+	static const char *const later[][2] = {{"encoder.layers.encoder_layer_0.mlp.linear_1",
+											"encoder.layers.encoder_layer_0.mlp.0"},
+										   {"encoder.layers.encoder_layer_0.mlp.linear_2",
+											"encoder.layers.encoder_layer_0.mlp.3"}};
+	static const char *const swin[][2] = {{"patch_embed.proj", "features.0.0"},
+										  {"patch_embed.norm", "features.0.2"},
+										  {"head.fc", "head"},
+										  {"layers.1.downsample", "features.2"},
+										  {"layers.2.downsample", "features.4"},
+										  {"layers.3.downsample", "features.6"},
+										  {"layers.0.blocks", "features.1"},
+										  {"layers.1.blocks", "features.3"},
+										  {"layers.2.blocks", "features.5"},
+										  {"layers.3.blocks", "features.7"}};
+	NnGraph *g = network(SMALL, ARCH_CLASSES, 10, 16), *hash;
+	File *file = file_of(g, "F32", 1), *ours = file_of(g, "F32", 1);
+	Heard heard = {0};
+	ImportOptions options = {.told = hear, .arg = &heard, .head = "head"};
+	TrainError err;
+
+	(void) state;
+	rename_entries(file, vit, 12);
+	for (int round = 0; round < 2; round++)
+	{
+		write_file(file, 0);
+		if (!import_weights(g, path, &options, &err))
+			fail_msg("%s\n%s", err.text, heard.text);
+		expect_values(g, ours);
+		rename_entries(file, later, 2);
+	}
+	hash = network(SMALL, ARCH_HASH, 16, 16);
+	options.fresh_head = true;
+	if (!import_weights(hash, path, &options, &err))
+		fail_msg("%s\n%s", err.text, heard.text);
+	expect_part(heard.text, "head left out: heads.head.weight (1x10x192)\n");
+	free_file(file);
+	free_file(ours);
+	nn_graph_free(g);
+	nn_graph_free(hash);
+
+	g = network("swin-t window=8", ARCH_CLASSES, 10, 32);
+	file = file_of(g, "F32", 0);
+	ours = file_of(g, "F32", 0);
+	rename_entries(file, swin, 10);
+	for (int i = 0; i < file->n; i++)
+	{
+		char *mlp = strstr(file->entry[i].name, ".mlp.fc");
+
+		if (mlp)
+		{
+			char rest[NN_MAX_NAME];
+
+			snprintf(rest, sizeof(rest), ".mlp.%d%s", mlp[7] == '1' ? 0 : 3, mlp + 8);
+			strcpy(mlp, rest);
+		}
+	}
+	write_file(file, 0);
+	options.fresh_head = false;
+	if (!import_weights(g, path, &options, &err))
+		fail_msg("%s\n%s", err.text, heard.text);
+	expect_values(g, ours);
+	free_file(file);
+	free_file(ours);
+	nn_graph_free(g);
+}
+
 static void
 test_ranks(void **state)
 {
@@ -926,13 +1028,21 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types),		 cmocka_unit_test(test_halves),
-		cmocka_unit_test(test_strict),		 cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_heads),		 cmocka_unit_test(test_positions),
-		cmocka_unit_test(test_other_grid),	 cmocka_unit_test(test_look),
-		cmocka_unit_test(test_ranks),		 cmocka_unit_test(test_deit_outputs),
-		cmocka_unit_test(test_cut_resnet),	 cmocka_unit_test(test_deit_photographs),
-		cmocka_unit_test(test_squeezenet),	 cmocka_unit_test(test_swin_names),
+		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_halves),
+		cmocka_unit_test(test_strict),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_heads),
+		cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_other_grid),
+		cmocka_unit_test(test_look),
+		cmocka_unit_test(test_ranks),
+		cmocka_unit_test(test_deit_outputs),
+		cmocka_unit_test(test_cut_resnet),
+		cmocka_unit_test(test_deit_photographs),
+		cmocka_unit_test(test_squeezenet),
+		cmocka_unit_test(test_swin_names),
+		cmocka_unit_test(test_torchvision_names),
 		cmocka_unit_test(test_deit_smaller),
 	};
 

@@ -7,7 +7,7 @@
  */
 #include "training/import/import.h"
 
-#include "nn/safetensors.h"
+#include "training/import/names.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -20,7 +20,9 @@ typedef struct Import
 	NnGraph *g;
 	const NnSafetensors *st;
 	const ImportOptions *options;
-	const NnTensor **tensor; /* per parameter; NULL: keeps its initial values */
+	const NnTensor **found;	 /* per parameter, what the file has; NULL: nothing */
+	const NnTensor **tensor; /* per parameter, what it takes; NULL: initial values */
+	bool *wanted;			 /* per tensor: a parameter is called so */
 	bool whole_head;		 /* the file has all of the network's head */
 	int missing, surplus, misshapen, taken;
 	char first[NN_MAX_NAME + 32]; /* the first trouble, for the summary */
@@ -117,46 +119,22 @@ is_head(const Import *im, const char *name)
 		   of_layer(name, im->options->head);
 }
 
-/*
- * The name that the file gives to a parameter.  Swin transformers have had two: the
- * authors and older versions of timm count a merging of patches to the stage before it,
- * and call the head "head".
- */
-static const char *
-name_in_file(const NnSafetensors *st, const char *name, char *other, size_t size)
-{
-	bool old = nn_safetensors_find(st, "layers.0.downsample.reduction.weight") != NULL;
-	int stage, at = 0;
-
-	if (old && sscanf(name, "layers.%d.downsample.%n", &stage, &at) == 1 && at > 0)
-	{
-		snprintf(other, size, "layers.%d.downsample.%s", stage - 1, name + at);
-		return other;
-	}
-	if (strncmp(name, "head.fc.", 8) == 0 && nn_safetensors_find(st, "head.weight"))
-	{
-		snprintf(other, size, "head.%s", name + 8);
-		return other;
-	}
-	return name;
-}
-
-static const NnTensor *
-tensor_of(const Import *im, const char *param)
-{
-	char other[2 * NN_MAX_NAME];
-
-	return nn_safetensors_find(im->st, name_in_file(im->st, param, other, sizeof(other)));
-}
-
-/* Does a parameter of the network read tensor t? */
+/* Is tensor t the file's head, under whatever name? */
 static bool
-is_wanted(const Import *im, const NnTensor *t)
+is_head_tensor(const Import *im, const NnTensor *t)
 {
-	for (int i = 0; i < im->g->nparams; i++)
-		if (tensor_of(im, im->g->param[i].name) == t)
+	const char *const endings[] = {"weight", "bias"};
+	const char *head = im->options->head;
+	char name[NN_MAX_NAME];
+
+	for (int i = 0; head && i < 2; i++)
+	{
+		snprintf(name, sizeof(name), "%.*s.%s", (int) strcspn(head, "|"), head,
+				 endings[i]);
+		if (import_tensor(im->st, name) == t)
 			return true;
-	return false;
+	}
+	return is_head(im, t->name);
 }
 
 /* ------------------------------------------------------------------- positions */
@@ -237,7 +215,7 @@ static void
 match(Import *im, int i)
 {
 	const NnParam *p = &im->g->param[i];
-	const NnTensor *t = tensor_of(im, p->name);
+	const NnTensor *t = im->found[i];
 	bool fresh = im->options->fresh_head && is_head(im, p->name);
 	char has[128], wants[64];
 	Grid grid;
@@ -270,8 +248,8 @@ look_for_surplus(Import *im)
 	for (int i = 0; i < im->st->ntensors; i++)
 	{
 		const NnTensor *t = &im->st->tensor[i];
-		bool wanted = is_wanted(im, t);
-		bool head = im->options->fresh_head && is_head(im, t->name);
+		bool wanted = im->wanted[i];
+		bool head = im->options->fresh_head && is_head_tensor(im, t);
 
 		if (is_bookkeeping(t->name) || (wanted && !(head && !im->whole_head)))
 			continue;
@@ -299,7 +277,7 @@ has_whole_head(const Import *im)
 
 		if (!is_head(im, p->name))
 			continue;
-		t = tensor_of(im, p->name);
+		t = im->found[i];
 		if (!t || !shape_fits(t, &p->shape))
 			return false;
 		any = true;
@@ -400,6 +378,12 @@ take(Import *im, int i, TrainError *err)
 static bool
 import_all(Import *im, TrainError *err)
 {
+	for (int i = 0; i < im->g->nparams; i++)
+	{
+		im->found[i] = import_tensor(im->st, im->g->param[i].name);
+		if (im->found[i])
+			im->wanted[im->found[i] - im->st->tensor] = true;
+	}
 	im->whole_head = has_whole_head(im);
 	for (int i = 0; i < im->g->nparams; i++)
 		match(im, i);
@@ -424,11 +408,16 @@ import_weights(NnGraph *g, const char *path, const ImportOptions *options,
 
 	if (!nn_safetensors_open(path, &st, &trouble))
 		return train_fail(err, "\"%.200s\": %.280s", path, trouble.text);
+	im.found = calloc((size_t) g->nparams + 1, sizeof(*im.found));
 	im.tensor = calloc((size_t) g->nparams + 1, sizeof(*im.tensor));
-	ok = im.tensor ? import_all(&im, &why) : train_fail(&why, "out of memory");
+	im.wanted = calloc((size_t) st.ntensors + 1, sizeof(*im.wanted));
+	ok = im.found && im.tensor && im.wanted ? import_all(&im, &why)
+											: train_fail(&why, "out of memory");
 	if (!ok)
 		train_fail(err, "\"%.200s\": %.280s", path, why.text);
+	free(im.found);
 	free(im.tensor);
+	free(im.wanted);
 	nn_safetensors_close(&st);
 	return ok;
 }
@@ -483,7 +472,7 @@ import_look(const Arch *arch, const char *path, ArchOptions *o,
 		return train_fail(err, "\"%.200s\": %.280s", path, trouble.text);
 	adopt(arch, o, "folded", folded_stages(&st),
 		  "the file's batch norms are folded into its convolutions", options);
-	t = nn_safetensors_find(&st, "patch_embed.proj.weight");
+	t = import_tensor(&st, "patch_embed.proj.weight");
 	if (t && t->ndim == 4 && t->dim[2] == t->dim[3])
 		adopt(arch, o, "patch", (double) t->dim[2], "the file's patches", options);
 	if (nn_safetensors_find(&st, "blocks.0.ls1.gamma"))
@@ -491,7 +480,7 @@ import_look(const Arch *arch, const char *path, ArchOptions *o,
 	if (arch_head_layer(arch))
 		snprintf(name, sizeof(name), "%.*s.weight",
 				 (int) strcspn(arch_head_layer(arch), "|"), arch_head_layer(arch));
-	t = nn_safetensors_find(&st, name);
+	t = import_tensor(&st, name);
 	if (o->head == ARCH_CLASSES && o->outputs == 0)
 	{
 		o->outputs =
