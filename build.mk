@@ -165,6 +165,14 @@ $(B)/bench/%: bench/%.c $(B)/lib/libdeephash.a
 bench-decode: $(B)/bench/decode
 	@$(B)/bench/decode "$(IMAGES)"
 
+# THREADS, SECONDS_EACH and ROUNDS as in the script.
+.PHONY: bench-engine
+bench-engine: $(B)/bench/engine
+	@bench/engine.sh
+$(B)/bench/engine: bench/engine.c $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
+	@mkdir -p $(@D)
+	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
+
 # ROWS=N rows; SETS and QUERIES as in the script.
 .PHONY: bench-search
 bench-search: tree $(B)/bench/search
