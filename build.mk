@@ -67,13 +67,13 @@ NVCC_ARCH ?= -gencode arch=compute_75,code=compute_75 -gencode arch=compute_90,c
 NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I.
 GPU_OBJ = $(GPU_SRC:%.cu=$(B)/obj/%.o)
 # The plug-in is opened with its names to itself, so it brings what it needs of nn.
-GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o plan.o)
+GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o)
 $(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.cuh src/nn/*.h)
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 $(B)/lib/deephash-cuda.so: $(GPU_OBJ) $(GPU_NN_OBJ)
 	@mkdir -p $(@D)
-	$(NVCC) -shared -o $@ $^ -lcublas -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
+	$(NVCC) -shared -Xlinker --no-undefined -o $@ $^ -lcublas -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
 else
 gpu-plugin:
 	@echo "no CUDA compiler found: building without the GPU device"
