@@ -150,6 +150,10 @@ extern void nn_conv_weights(const NnConv *conv, const float *weight, float *lowe
 extern void nn_conv_weights_add_back(const NnConv *conv, const float *lowered,
 									 float *weight);
 
+/* One input and one output channel a group: no matrix, but weights [taps][outputs]. */
+extern bool nn_conv_is_depthwise(const NnConv *conv);
+extern void nn_depthwise_weights(const NnConv *conv, const float *weight, float *lowered);
+
 /* Rows of the matrix that keep it in a core's second-level cache, at least 1. */
 extern int nn_conv_tile_rows(const NnConv *conv);
 

@@ -44,8 +44,8 @@ nn_conv_geometry(const NnGraph *g, const NnNode *node)
 	return c;
 }
 
-static bool
-is_depthwise(const NnConv *c)
+bool
+nn_conv_is_depthwise(const NnConv *c)
 {
 	return c->groups > 1 && c->group_in == 1 && c->group_out == 1;
 }
@@ -162,8 +162,8 @@ nn_conv_weights_add_back(const NnConv *c, const float *lowered, float *weight)
 }
 
 /* Depthwise weights as [taps][channels], so that channels lie side by side. */
-static void
-depthwise_weights(const NnConv *c, const float *weight, float *packed)
+void
+nn_depthwise_weights(const NnConv *c, const float *weight, float *packed)
 {
 	for (int o = 0; o < c->outputs; o++)
 		for (int t = 0; t < c->taps; t++)
@@ -301,8 +301,8 @@ nn_conv2d_pack(const NnGraph *g, const NnNode *node, float *packed)
 
 	if (nn_direct_geometry(g, node, &direct))
 		nn_direct_pack(&direct, weight, packed);
-	else if (is_depthwise(&c))
-		depthwise_weights(&c, weight, packed);
+	else if (nn_conv_is_depthwise(&c))
+		nn_depthwise_weights(&c, weight, packed);
 	else
 		nn_conv_weights(&c, weight, packed);
 }
@@ -316,7 +316,8 @@ tile_floats(const NnGraph *g, const NnNode *node)
 
 	if (nn_direct_geometry(g, node, &direct))
 		return padded(nn_direct_scratch(&direct, 1));
-	return is_depthwise(&c) ? 0 : padded((size_t) nn_conv_tile_rows(&c) * c.depth);
+	return nn_conv_is_depthwise(&c) ? 0
+									: padded((size_t) nn_conv_tile_rows(&c) * c.depth);
 }
 
 size_t
@@ -346,7 +347,7 @@ nn_conv2d_forward(const NnCall *call)
 	}
 	if (nn_direct_geometry(call->graph, call->node, &job.direct))
 		nn_parallel(call->pool, call->n, direct_pictures, &job);
-	else if (is_depthwise(c))
+	else if (nn_conv_is_depthwise(c))
 		nn_parallel(call->pool, call->n * c->out_height, depthwise_lines, &job);
 	else
 	{
