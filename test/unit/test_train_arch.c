@@ -623,7 +623,7 @@ check_step(const char *label, int size, int bits)
 	rng_seed(&rng, 4, 1);
 	for (int i = 0; i < 2 * size * size * 3; i++)
 		images[i] = (uint8_t) rng_below(&rng, 256);
-	tape_seed(tape, 5);
+	tape_seed(tape, 5, 0);
 	tape_forward(tape, images, 2, true, 0.1f);
 	for (int k = 0; k < nn_graph_outputs(g); k++)
 	{
@@ -633,7 +633,7 @@ check_step(const char *label, int size, int bits)
 		for (size_t i = 0; i < n; i++)
 			grads[k][i] = (float) rng_normal(&rng);
 	}
-	tape_backward_outputs(tape, (const float *const *) grads);
+	tape_backward_outputs(tape, (const float *const *) grads, false);
 	assert_null(tape_not_finite(tape));
 	for (int p = 0; p < g->nparams; p++)
 	{
