@@ -57,6 +57,26 @@ SELECT max(o) < 1.5 * :fresh_o AS references_small, max(p) < 1.5 * :fresh_p AS p
 SELECT segments > 1 AS pieces FROM mih_stats('mih_o');
 SELECT mih_check('mih_o', true) = (SELECT count(*) FROM o) AS checked_o, mih_check('mih_p', true) = (SELECT count(*) FROM o) AS checked_p;
 SELECT same(format('SELECT code <~> %L FROM o ORDER BY code <~> %1$L LIMIT 1000', clustered(17, 0)));
+-- A small one, rows picked at random: a piece is a large part of it, hence the pages besides.
+CREATE TABLE w (id int, version int, code hashcode(64)) WITH (autovacuum_enabled = off);
+INSERT INTO w SELECT i, 0, clustered(i, 0) FROM generate_series(1, 20000) i;
+CREATE INDEX mih_w ON w USING mih (code);
+SELECT pg_relation_size('mih_w') / 8192 AS fresh_w \gset
+CREATE TABLE small (round int, w bigint);
+CREATE PROCEDURE churn_small(round int) LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE w SET version = round, code = clustered(id, round) WHERE hashint8extended(id, round) % 16 = 0;
+	CREATE TEMP TABLE gone AS SELECT id FROM w WHERE hashint8extended(id, round + 1000) % 16 = 0;
+	DELETE FROM w USING gone WHERE w.id = gone.id;
+	INSERT INTO w SELECT id, round, clustered(id, round) FROM gone;
+	DROP TABLE gone;
+END $$;
+\set ECHO none
+SELECT format('CALL churn_small(%s)', r), 'VACUUM w', format('INSERT INTO small VALUES (%s, pg_relation_size(''mih_w'') / 8192)', r)
+FROM generate_series(1, 16) r \gexec
+\set ECHO all
+SELECT max(w) <= 1.5 * :fresh_w + 25 AS small FROM small;
+SELECT mih_check('mih_w', true) = (SELECT count(*) FROM w) AS checked;
 -- A scan that began before sees what it saw: it holds the pages of the old segment until it ends.
 SET enable_seqscan = off;
 BEGIN;

@@ -382,8 +382,10 @@ mihvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		AllocSetContextCreate(CurrentMemoryContext, "mih vacuum", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	mih_lock_maintenance(info->index);
-	mih_flush_pending(info->index);
+	/* What deletions have thinned goes first: its room serves what is flushed. */
 	mih_merge_segments(info->index, MIH_BY_VACUUM);
+	if (mih_flush_pending(info->index) > 0)
+		mih_merge_segments(info->index, MIH_BY_VACUUM);
 	mih_compact_nulls(info->index);
 	mih_free_dead(info->index);
 	forget_length(info->index);
