@@ -41,7 +41,7 @@ options_of(const char *arch)
 	o.size = SIDE;
 	o.epochs = 6;
 	o.batch = 16;
-	o.optim.kind = OPTIM_ADAMW;
+	o.optim.kind = NN_ADAMW;
 	o.optim.decay = 0;
 	o.rate = 0.1;
 	o.bias_rate = 1;
