@@ -3,7 +3,7 @@
  *	  What the files of deephash-encoder share.  README.md has the picture.
  *
  *	main.c     options, limits, device, good-bye
- *	server.c   one thread: sockets, frames, admission
+ *	server.c   one thread: sockets, frames, admission; with client.c, listen.c, status.c
  *	engine.c   queues, decoding threads, the computing thread that makes batches
  *	models.c   the models in use: opened, checked, resident, evicted
  *	sandbox.c  what the process gives up

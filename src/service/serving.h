@@ -1,0 +1,86 @@
+/*
+ * serving.h
+ *	  What the files of the serving thread share: its clients and what it counts.
+ *
+ *	server.c  the loop and the orderly end
+ *	listen.c  the listening socket
+ *	client.c  a client: frames read, answers written
+ *	status.c  the answer to STATUS
+ */
+#ifndef SERVICE_SERVING_H
+#define SERVICE_SERVING_H
+
+#include <sys/stat.h>
+
+#include "service/service.h"
+
+typedef struct Client
+{
+	struct Client *next;
+	Lane lane;
+	int fd;				  /* -1 once it left; it stays until the engine has let go */
+	int outstanding;	  /* requests in the engine's hands */
+	bool hang_up;		  /* close when all is written; read no more */
+	int64_t last_read_us; /* when the last bytes came */
+
+	/* the request being read */
+	DeephashRequest head;
+	size_t have_head;
+	bool admitted; /* its payload has a place in the budget */
+	uint8_t *payload;
+	size_t have_payload;
+
+	/* replies being written: header and payload of the first, up to `written` */
+	Request *out_first, *out_last;
+	size_t written;
+} Client;
+
+typedef struct Server
+{
+	const ServiceConfig *config;
+	const char *device; /* name */
+	Engine *engine;
+	int listen_fd;
+	struct stat socket;		 /* what we put at socket_path */
+	int64_t accept_again_us; /* out of file descriptors: not before this */
+	int wake;				 /* eventfd: the engine finished something */
+	Client *clients;
+	int nclients;
+	int64_t buffered; /* bytes of payloads admitted and not yet answered */
+	int in_engine;	  /* requests in the engine's hands */
+	bool draining;
+	int64_t start_us;
+	uint64_t served; /* requests answered */
+} Server;
+
+/* ---------------------------------------------------------------- client.c */
+
+/* Read whole requests, or what there is of them, up to a share per turn. */
+extern void client_read(Server *server, Client *client);
+/* Write what the socket takes. */
+extern void client_write(Server *server, Client *client);
+/* Hang up; what the client has in work is dropped. */
+extern void client_leave(Server *server, Client *client);
+/* Does it want to be read from? */
+extern bool client_wants_to_read(const Client *client);
+/* Answer the request in client->head at once, without the engine. */
+extern void answer_now(Server *server, Client *client, DeephashStatus status,
+					   const char *text);
+/* Bring home what the engine has finished. */
+extern void collect_done(Server *server);
+/* Free the clients that left and that the engine knows no more. */
+extern void sweep_clients(Server *server);
+
+/* ---------------------------------------------------------------- listen.c */
+
+/* Listen at path; what was made there goes to *made.  -1 and the reason. */
+extern int listen_at(const char *path, struct stat *made, Failure *failure);
+extern void accept_clients(Server *server);
+/* Take our socket away, but not that of a successor who already serves. */
+extern void remove_socket(const Server *server);
+
+/* ---------------------------------------------------------------- status.c */
+
+extern void answer_status(Server *server, Client *client);
+
+#endif
