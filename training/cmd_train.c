@@ -31,6 +31,20 @@ ask_to_stop(int signal_number)
 }
 
 static void
+catch_signals(void)
+{
+	signal(SIGINT, ask_to_stop);
+	signal(SIGTERM, ask_to_stop);
+	/* The terminal went away; under nohup that is to be ignored, and stays so. */
+	if (signal(SIGHUP, ask_to_stop) == SIG_IGN)
+		signal(SIGHUP, SIG_IGN);
+	/* A file over the limit, or a reader of our lines that left, is an error of one
+	 * write and not the end of the run. */
+	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void
 say(const char *line)
 {
 	fprintf(stderr, "%s\n", line);
@@ -307,8 +321,7 @@ cmd_train(int argc, char **argv)
 		return failed(&r, &err);
 	}
 	pre = network_stored(&r.options);
-	signal(SIGINT, ask_to_stop);
-	signal(SIGTERM, ask_to_stop);
+	catch_signals();
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,
 				   r.options.seed, &pre, sets_memory(r.options.cache),
 				   nn_pool_threads(pool), &err))

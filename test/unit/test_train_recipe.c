@@ -167,6 +167,16 @@ test_good_files(void **state)
 	recipe_settle(&r);
 	assert_true(r.options.loss_options.lambda == 0.5 &&
 				r.options.loss_options.scale == 0);
+	/* and so do the rates follow the optimiser */
+	good(&r, "[optimiser]\nkind = adamw\n");
+	recipe_settle(&r);
+	assert_true(r.options.rate == 1e-3 && r.options.bias_rate == 1);
+	good(&r, "[optimiser]\nkind = adamw\nrate = 0.4\nbias-rate = 3\n");
+	recipe_settle(&r);
+	assert_true(r.options.rate == 0.4 && r.options.bias_rate == 3);
+	good(&r, "");
+	recipe_settle(&r);
+	assert_true(r.options.rate == 0.4 && r.options.bias_rate == 64);
 }
 
 static void

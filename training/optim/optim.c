@@ -62,11 +62,13 @@ is_norm_bias(const NnGraph *g, int param)
 	return false;
 }
 
+/* Positions of tokens, and their distances in windows. */
 static bool
 is_position(const NnGraph *g, int param)
 {
 	for (int i = 0; i < g->nnodes; i++)
-		if (g->node[i].kind == NN_POSITION && g->node[i].param[0] == param)
+		if ((g->node[i].kind == NN_POSITION || g->node[i].kind == NN_WINDOW_ATTENTION) &&
+			g->node[i].param[0] == param)
 			return true;
 	return false;
 }

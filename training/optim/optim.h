@@ -20,8 +20,8 @@ typedef struct OptimOptions
 
 /*
  * The multipliers of rate and decay (NnUpdate), graph->nparams of each.  bias_rate is
- * that of batch-norm shifts.  Parameters of one dimension (norms, biases, class tokens)
- * and positions are not decayed.
+ * that of batch-norm shifts.  Parameters of one dimension (norms, biases, class tokens,
+ * scales of layers), positions and tables of relative positions are not decayed.
  */
 extern void optim_multipliers(const NnGraph *graph, double bias_rate, double *rate_of,
 							  double *decay_of);

@@ -120,6 +120,11 @@ recipe_settle(Recipe *r)
 		o->minutes = 0; /* a fixed number is not cut for time */
 	else if (o->minutes == 0)
 		o->minutes = 40;
+	/* Steps of adamw are as long as the rate, those of sgd as the gradient too. */
+	if (o->optim.kind == NN_ADAMW && !r->given[key_find("optimiser", "rate")])
+		o->rate = 1e-3;
+	if (o->optim.kind == NN_ADAMW && !r->given[key_find("optimiser", "bias-rate")])
+		o->bias_rate = 1;
 }
 
 /* Where text has the name as a word of its own, not as the beginning of a longer one. */
