@@ -16,7 +16,9 @@
 #include <time.h>
 
 #include "nn/device.h"
+#include "nn/pool.h"
 #include "training/arch/arch.h"
+#include "training/learner/learner.h"
 #include "training/optim/optim.h"
 #include "training/tape/tape.h"
 
@@ -55,39 +57,48 @@ cross_entropy(const float *logits, int n, float *grad)
 	}
 }
 
-static const float *
-gradient_of(const void *tape, int param)
-{
-	return tape_gradient(tape, param);
-}
-
 static double
 training(NnGraph *g, const uint8_t *images, int batch, NnPool *pool, double seconds,
 		 size_t *memory)
 {
-	OptimOptions options = {.kind = OPTIM_SGD, .momentum = 0.9, .decay = 5e-4};
-	TrainError err;
-	Tape *tape = tape_new(g, batch, pool, true, &err);
-	Optim *optim = tape ? optim_new(g, &options, 1, &err) : NULL;
+	NnLearnerOptions options = {.max_batch = batch, .update = NN_SGD, .pool = pool};
+	NnBatch step = {.images = images, .n = batch, .momentum = 0.1f};
+	NnUpdate update = {.rate = 1e-4, .momentum = 0.9, .decay = 5e-4};
+	NnError err;
+	NnLearner *learner = learner_cpu.open(g, &options, &err);
+	const float *out[NN_MAX_OUTPUTS];
 	float *grad = malloc((size_t) batch * CLASSES * sizeof(float));
+	double *rate_of = malloc(g->nparams * sizeof(double));
+	double *decay_of = malloc(g->nparams * sizeof(double));
+	const float *const grads[NN_MAX_OUTPUTS] = {grad};
 	double start = 0;
 	int steps = -2; /* to warm up */
 
-	if (optim == NULL || grad == NULL)
+	if (learner == NULL)
 		die(err.text);
+	if (grad == NULL || rate_of == NULL || decay_of == NULL)
+		die("out of memory");
+	optim_multipliers(g, 1, rate_of, decay_of);
+	update.rate_of = rate_of;
+	update.decay_of = decay_of;
 	while (steps < 1 || now() - start < seconds)
 	{
 		if (steps++ == 0)
 			start = now();
-		cross_entropy(tape_forward(tape, images, batch, true, 0.1f), batch, grad);
-		tape_backward(tape, grad);
-		optim_step(optim, 1e-4, gradient_of, tape);
+		if (!learner_cpu.forward(learner, &step, true, out, &err))
+			die(err.text);
+		cross_entropy(out[0], batch, grad);
+		update.step++;
+		if (!learner_cpu.backward(learner, grads, false, &err) ||
+			!learner_cpu.update(learner, &update, NULL, &err))
+			die(err.text);
 	}
 	seconds = now() - start;
-	*memory = tape_memory(tape);
-	optim_free(optim);
-	tape_free(tape);
+	*memory = learner_cpu.memory(learner);
+	learner_cpu.close(learner);
 	free(grad);
+	free(rate_of);
+	free(decay_of);
 	return (double) steps * batch / seconds;
 }
 
