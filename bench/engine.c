@@ -4,15 +4,19 @@
  *
  *	engine ARCHITECTURE SIDE BATCH THREADS SECONDS
  *
+ *	engine about
+ *
  * ARCHITECTURE as the recipes name it, with its parameters ("resnet18 stem=cifar").  A
  * training step is forward, cross entropy over 10 classes, backward and SGD with
  * Nesterov momentum; inference is the folded network on the CPU device.  After a warm-up
  * each runs for so many seconds.  Prints one line: training and inference in pictures a
- * second, memory of the step in MB, multiply-adds of one picture in millions.
+ * second, memory of the step in MB, multiply-adds of one picture in millions.  About
+ * prints the threads and the kernels that would be used.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "nn/device.h"
@@ -141,8 +145,16 @@ main(int argc, char **argv)
 	size_t memory;
 	double trained, inferred;
 
+	if (argc == 2 && strcmp(argv[1], "about") == 0)
+	{
+		char text[256];
+
+		nn_cpu_device.probe(text, sizeof(text));
+		puts(text);
+		return 0;
+	}
 	if (argc != 6)
-		die("wants ARCHITECTURE SIDE BATCH THREADS SECONDS");
+		die("wants ARCHITECTURE SIDE BATCH THREADS SECONDS, or about");
 	side = atoi(argv[2]);
 	batch = atoi(argv[3]);
 	threads = atoi(argv[4]);

@@ -48,6 +48,8 @@ compare() {
 {
 	echo "engine.sh, $threads threads, float32, $rounds rounds of $seconds s; $(date '+%F %H:%M')"
 	echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1); load $(cut -d' ' -f1 /proc/loadavg)"
+	# OPENBLAS_CORETYPE in the environment slows both engines where it names an older CPU
+	echo "deephash: $(build/bench/engine about)${OPENBLAS_CORETYPE:+; OPENBLAS_CORETYPE=$OPENBLAS_CORETYPE}"
 	if [ -n "$python" ]; then
 		"$python" -c 'import torch; print("PyTorch", torch.__version__, "oneDNN" if torch.backends.mkldnn.is_available() else "no oneDNN")'
 	else
