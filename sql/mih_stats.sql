@@ -40,4 +40,7 @@ CREATE INDEX o_id ON o (id);
 SELECT * FROM mih_histogram('o_id');
 SELECT * FROM mih_parts(NULL);
 
+-- A parallel worker would not find the pages of a temporary index, which the session has.
+SELECT proname, proparallel FROM pg_proc
+WHERE probin IS NOT NULL AND proargnames[1] = 'index' AND proname LIKE 'mih\_%' AND proparallel = 's';
 DROP SCHEMA mih_test CASCADE;

@@ -56,7 +56,7 @@ CREATE FUNCTION @extschema@.mih_stats(
     OUT rows pg_catalog.int8, OUT pending pg_catalog.int8, OUT nulls pg_catalog.int8,
     OUT pages pg_catalog.int8, OUT dead_parts pg_catalog.int4,
     OUT bytes_per_row pg_catalog.float8)
-  LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+  LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
   AS 'MODULE_PATHNAME', 'mih_stats';
 COMMENT ON FUNCTION @extschema@.mih_stats IS 'what a mih index holds';
 
@@ -66,7 +66,7 @@ CREATE FUNCTION @extschema@.mih_parts(
     OUT chunk pg_catalog.int4, OUT key_bits pg_catalog.int4, OUT pages pg_catalog.int8,
     OUT entries pg_catalog.int8, OUT bytes_per_entry pg_catalog.float8,
     OUT balance pg_catalog.float8)
-  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
   AS 'MODULE_PATHNAME', 'mih_parts';
 COMMENT ON FUNCTION @extschema@.mih_parts IS
   'what every page of a mih index is for; balance: share of the pages of a table that begin with a key of their own';
@@ -74,7 +74,7 @@ COMMENT ON FUNCTION @extschema@.mih_parts IS
 CREATE FUNCTION @extschema@.mih_histogram(
     index pg_catalog.regclass,
     OUT distance_from pg_catalog.int4, OUT distance_to pg_catalog.int4, OUT share pg_catalog.float8)
-  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+  RETURNS SETOF pg_catalog.record LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
   AS 'MODULE_PATHNAME', 'mih_histogram';
 COMMENT ON FUNCTION @extschema@.mih_histogram IS
   'distances of pairs of sampled codes of a mih index: share of the pairs so many bits apart';

@@ -494,13 +494,16 @@ extern void mih_choose_design(MihDesign *design, MihLayoutOption option, int chu
 							  int nbits, double nentries, const uint8 *sample,
 							  int nsample);
 
+/* mihseeds.c */
+extern MihReferences *mih_find_references(const uint8 *sample, int nsample, int nbits,
+										  int want);
+
 /* mihrefs.c */
+extern MihReferences *mih_make_references(int n, int nbytes);
 extern int mih_key_reference(uint32 key);
 extern int mih_key_shell(uint32 key);
 extern uint32 mih_reference_key(const MihReferences *refs, const uint8 *code);
 extern void mih_reference_count(MihReferences *refs, uint32 key);
-extern MihReferences *mih_find_references(const uint8 *sample, int nsample, int nbits,
-										  int want);
 extern void mih_reference_reach(const MihReferences *refs, const uint8 *query,
 								const uint32 *keys, int nkeys, int64 *reached);
 extern void mih_set_reach(MihPart *part, const double *share);

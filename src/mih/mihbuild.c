@@ -62,9 +62,10 @@ mih_build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	}
 	old = MemoryContextSwitchTo(builder->context);
 	code = mih_read_code(index, values[0]);
-	/* Where it is known, nbits becomes it and nothing else happens. */
+	/* Where it is known, nbits becomes it; another participant may just have set it. */
 	if (pg_atomic_read_u32(builder->nbits) != (uint32) code->nbits &&
-		!pg_atomic_compare_exchange_u32(builder->nbits, &nbits, code->nbits))
+		!pg_atomic_compare_exchange_u32(builder->nbits, &nbits, code->nbits) &&
+		nbits != (uint32) code->nbits)
 		mih_wrong_length(index, code->nbits, (int) nbits);
 	mih_spool_put(&builder->codes, code->bits, hamming_bytes(code->nbits), tid);
 	MemoryContextSwitchTo(old);

@@ -127,18 +127,6 @@ check_list(Check *check, int slot)
 	return n;
 }
 
-/* Directory of a table: ranges in order, none running into the next. */
-static void
-check_directory(Check *check, MihSegment *segment, int table)
-{
-	const MihDirEntry *dir = mih_segment_dir(check->index, segment, table);
-
-	for (uint32 i = 0; i < segment->root.npages[table]; i++)
-		if (dir[i].first > dir[i].last || (i > 0 && dir[i - 1].last > dir[i].first))
-			mih_corrupt(check->index, segment->root.dir[table],
-						"directory is out of order");
-}
-
 /* Reference codes are codes; returns the pages that hold them. */
 static uint64
 check_references(Check *check, MihSegment *segment)
@@ -244,7 +232,6 @@ check_segment(Check *check, int slot)
 		Previous prev = {0};
 		Digest digest = {0};
 
-		check_directory(check, segment, j);
 		for (uint32 i = part->first; i < npages; i++)
 		{
 			Buffer buf =

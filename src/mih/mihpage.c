@@ -151,14 +151,22 @@ mih_new_page(Relation index)
 		ReleaseBuffer(buf);
 	}
 
-	if (lock)
-		LockRelationForExtension(index, ExclusiveLock);
-	buf = ReadBuffer(index, P_NEW);
-	/* Locked before the extension lock goes, or VACUUM would take it as free. */
-	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
-	if (lock)
-		UnlockRelationForExtension(index, ExclusiveLock);
-	return buf;
+	for (;;)
+	{
+		if (lock)
+			LockRelationForExtension(index, ExclusiveLock);
+		buf = ReadBuffer(index, P_NEW);
+		LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+		if (lock)
+			UnlockRelationForExtension(index, ExclusiveLock);
+		/*
+		 * Before it was locked, a sweep may have seen it, empty, and told the map;
+		 * or the map knew it from before a crash.  Then it may be someone's already.
+		 */
+		if (PageIsNew(BufferGetPage(buf)))
+			return buf;
+		UnlockReleaseBuffer(buf);
+	}
 }
 
 /*

@@ -76,6 +76,8 @@ chain_pages(Relation index, uint32 part, int kind, BlockNumber block)
 	{
 		Buffer buf = mih_read_page(index, block, part, kind, BUFFER_LOCK_SHARE, NULL);
 
+		if (n >= RelationGetNumberOfBlocks(index))
+			mih_corrupt(index, block, "pages are linked in a circle");
 		block = MihTail(BufferGetPage(buf))->next;
 		UnlockReleaseBuffer(buf);
 		CHECK_FOR_INTERRUPTS();

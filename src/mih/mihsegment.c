@@ -134,9 +134,9 @@ mih_write_segment(Relation index, uint32 id, MihSource *source, double nentries,
 	return part;
 }
 
-/* The layout in a root can be used without reading out of bounds. */
+/* What a root says can be used without reading out of bounds. */
 static bool
-root_is_sane(const MihRoot *root, const MihPart *part)
+root_is_sane(const MihRoot *root, const MihPart *part, BlockNumber nblocks)
 {
 	const MihLayout *layout = &root->layout;
 
@@ -157,6 +157,10 @@ root_is_sane(const MihRoot *root, const MihPart *part)
 			return false;
 	for (int i = 0; i < layout->nperm; i++)
 		if (layout->perm[i] >= layout->nbits)
+			return false;
+	/* Bit maps of that many pages are made before the directory is read. */
+	for (int j = 0; j < root->ntables; j++)
+		if (root->npages[j] >= nblocks)
 			return false;
 	return true;
 }
@@ -180,13 +184,28 @@ mih_segment_open(Relation index, const MihPart *part)
 							   BUFFER_LOCK_SHARE, NULL);
 
 	memcpy(&segment->root, MihPageGetRoot(BufferGetPage(buf)), sizeof(MihRoot));
-	if (!root_is_sane(&segment->root, part))
+	if (!root_is_sane(&segment->root, part, RelationGetNumberOfBlocks(index)))
 		mih_corrupt(index, part->head, "root of a segment is out of order");
 	UnlockReleaseBuffer(buf);
 	mih_check_range(index, segment, part);
 	segment->id = part->id;
 	segment->wanted = ALL_CODES;
 	return segment;
+}
+
+/*
+ * An entry of a directory, on the given block, names a page that there is, and its
+ * keys do not run into those of the entry before: a walk would look at every page for
+ * every key.
+ */
+static void
+check_dir_entry(Relation index, BlockNumber block, const MihDirEntry *before,
+				const MihDirEntry *entry, BlockNumber nblocks)
+{
+	if (entry->block == MIH_META_BLKNO || entry->block >= nblocks)
+		mih_corrupt(index, block, "directory refers to a block outside");
+	if (entry->first > entry->last || (before && before->last > entry->first))
+		mih_corrupt(index, block, "directory is out of order");
 }
 
 /* The directory of one table, read when first asked for and then kept. */
@@ -202,8 +221,6 @@ mih_segment_dir(Relation index, MihSegment *segment, int table)
 	if (segment->dir[table])
 		return segment->dir[table];
 	nblocks = RelationGetNumberOfBlocks(index);
-	if (npages > nblocks)
-		mih_corrupt(index, block, "directory is longer than an index can be");
 	dir = MemoryContextAllocHuge(GetMemoryChunkContext(segment),
 								 sizeof(MihDirEntry) * Max((Size) npages, 1));
 	while (block != InvalidBlockNumber)
@@ -217,8 +234,8 @@ mih_segment_dir(Relation index, MihSegment *segment, int table)
 			mih_corrupt(index, block, "directory has a wrong number of entries");
 		memcpy(dir + n, MihPageGetDir(page), count * sizeof(MihDirEntry));
 		for (int i = 0; i < count; i++)
-			if (dir[n + i].block == MIH_META_BLKNO || dir[n + i].block >= nblocks)
-				mih_corrupt(index, block, "directory refers to a block outside");
+			check_dir_entry(index, block, n + i > 0 ? &dir[n + i - 1] : NULL, &dir[n + i],
+							nblocks);
 		n += count;
 		block = MihTail(page)->next;
 		UnlockReleaseBuffer(buf);

@@ -23,7 +23,8 @@ my %tail_at = (part => 0, next => 4, ncodes => 8, ntids => 10, kind => 12, flags
 my ($meta_parts, $part_size, $parts) = (24 + 288, 40, 96);
 
 # Each: its name, the kind of page, the change.  Codes and TIDs that changed must
-# be found by mih_check; other damage may lie where nobody looks.
+# be found by mih_check (1), and what a query would take forever over by that (2);
+# other damage may lie where nobody looks.
 my @damage;
 for my $name (sort keys %kind)
 {
@@ -35,6 +36,7 @@ for my $name (sort keys %kind)
 	  [ "$name: next is none", $name, sub { poke32($_[0], $tail + $tail_at{next}, 0xffffffff) } ],
 	  [ "$name: next is the metapage", $name, sub { poke32($_[0], $tail + $tail_at{next}, 0) } ],
 	  [ "$name: next is far", $name, sub { poke32($_[0], $tail + $tail_at{next}, 4000000) } ],
+	  [ "$name: next is itself", $name, sub { poke32($_[0], $tail + $tail_at{next}, $_[1]) } ],
 	  [ "$name: no codes", $name, sub { poke16($_[0], $tail + $tail_at{ncodes}, 0) } ],
 	  [ "$name: many codes", $name, sub { poke16($_[0], $tail + $tail_at{ncodes}, 65535) } ],
 	  [ "$name: many TIDs", $name, sub { poke16($_[0], $tail + $tail_at{ntids}, 65535) } ],
@@ -75,6 +77,10 @@ push @damage,
   [ 'directory to no block', 'DIRECTORY', sub { poke32($_[0], 24 + 8, 0xffffffff) } ],
   [ 'directory to the metapage', 'DIRECTORY', sub { poke32($_[0], 24 + 8, 0) } ],
   [ 'directory far out', 'DIRECTORY', sub { poke32($_[0], 24 + 8, 4000000) } ],
+  [ 'directory to all pages from every key', 'DIRECTORY',
+	sub { for my $i (0 .. unpack('v', substr $_[0], $tail + 8, 2) - 1) { poke32($_[0], 24 + 12 * $i, 0); poke32($_[0], 28 + 12 * $i, 0xffffffff) } }, 2 ],
+  [ 'root: more pages than there are', 'ROOT', sub { poke32($_[0], 48, 0xfffffff0) }, 2 ],
+  [ 'references in a circle', 'REFERENCES', sub { poke32($_[0], $tail + $tail_at{next}, $_[1]) }, 2 ],
   [ 'directory to the wrong keys', 'DIRECTORY', sub { poke32($_[0], 24, 0xfffffff0); poke32($_[0], 28, 0xfffffff1) }, 1 ],
   [ 'TID of no block', 'ENTRIES', sub { substr($_[0], $tail - 6, 6) = "\xff" x 4 . "\1\0" }, 1 ],
   [ 'TID of no row', 'ENTRIES', sub { substr($_[0], $tail - 6, 6) = "\0" x 6 }, 1 ],
@@ -120,6 +126,7 @@ SELECT count(*) FROM d$_ WHERE code <@ hashball($q, 40);
 SET enable_indexscan = on;
 SELECT count(id) FROM d$_ WHERE code IS NULL;
 SELECT rows FROM mih_stats('mih_d$_');
+SELECT kind FROM mih_parts('mih_d$_');
 \\warn check $_
 SELECT mih_check('mih_d$_');
 \\warn writes $_
@@ -137,7 +144,7 @@ SELECT 1 / (SELECT count(*) FROM (SELECT FROM d$_ ORDER BY code <~> $q OFFSET 0)
 SQL
 my ($status, $out, $err) = $server->psql('postgres', $script, on_error_stop => 0, on_error_die => 0, timeout => 600);
 is($status, 0, 'the session lives to the end');
-my (%codes, $at, $step, %found, @strange, @unhealed);
+my (%codes, $at, $step, %found, %stopped, @strange, @unhealed);
 for my $line (split /\n/, $err)
 {
 	if ($line =~ /^(damage|check|writes|rebuilt) (\d+)$/) { ($step, $at) = ($1, $2); next }
@@ -145,6 +152,7 @@ for my $line (split /\n/, $err)
 	my $code = $1;
 	$codes{$code}++;
 	$found{$at} = 1 if $step eq 'check';
+	$stopped{$at} = 1 if $step eq 'damage';
 	push @strange, "$damage[$at][0]: $code in $step" unless $code =~ /^(XX00[12]|0A000|22026)$/;
 	push @unhealed, "$damage[$at][0]: $code" if $step eq 'rebuilt';
 }
@@ -153,6 +161,8 @@ is("@unhealed", '', 'REINDEX heals every index') or diag(join "\n", @unhealed);
 note(join ', ', map { "$codes{$_} of $_" } sort keys %codes);
 my @unnoticed = map { $damage[$_][0] } grep { $damage[$_][3] && !$found{$_} } 0 .. $#damage;
 is("@unnoticed", '', 'mih_check finds changed codes and TIDs') or diag(join "\n", @unnoticed);
+my @endless = map { $damage[$_][0] } grep { ($damage[$_][3] // 0) == 2 && !$stopped{$_} } 0 .. $#damage;
+is("@endless", '', 'queries find what they would not come to an end of') or diag(join "\n", @endless);
 note(scalar(keys %found) . ' of ' . @damage . ' kinds of damage found by mih_check');
 unlike(server_log($server), qr/PANIC|TRAP:|was terminated by signal/, 'no crash in the log');
 is($server->safe_psql('postgres', "SELECT pg_relation_size('d0') < 4000000"), 't', 'no table grew');
@@ -177,7 +187,7 @@ sub damage
 		my $page = substr $bytes, $n * $block, $block;
 		my ($codes, $tids, $is) = unpack 'vvC', substr $page, $tail + 8, 5;
 		next if $is != $want || $is == $kind{LIST} && ($name eq 'NULLS') != ($codes == 0);
-		$change->($page);
+		$change->($page, $n);
 		seek $f, $n * $block, 0;
 		print $f $page;
 		close $f or die "cannot write $path: $!";
