@@ -1,8 +1,8 @@
 /*
  * test_nn_gradients.c
  *	  Every operation, forward and backward, against double: values against plain loops,
- *	  gradients against central differences of these (step 1e-5).  A kind without a
- *	  case here fails.
+ *	  gradients against central differences of these (step 1e-5); threads and outputs in
+ *	  the place of inputs against the same without.  A kind without a case here fails.
  */
 #include "test_nn_double.h"
 
@@ -114,6 +114,52 @@ check_gradient(const Double *d, NnCall *call, const char *what, double *x, size_
 	free(grad);
 }
 
+/*
+ * In inference the values are the same bits for any number of threads, with scratch of
+ * any content, and where the output may lie in the place of an input, whichever.
+ */
+static void
+check_inference(const NnCall *training)
+{
+	const NnNode *node = training->node;
+	const NnOp *op = &nn_op[node->kind];
+	size_t size = PICTURES * nn_shape_size(&node->shape);
+	NnCall call = *training;
+	float *first = NULL;
+
+	call.train = false;
+	call.saved = NULL;
+	for (int threads = 1; threads <= 3; threads++)
+		for (int k = -1; k < (nn_may_overwrite(node->kind) ? node->ninputs : 0); k++)
+		{
+			size_t scratch =
+				op->scratch ? op->scratch(call.graph, node, PICTURES, threads) : 0;
+			float *out = test_floats(&state, size, 1e9f);
+
+			call.pool = nn_pool_new(threads);
+			call.scratch = test_floats(&state, scratch, 1e9f);
+			call.out = out;
+			call.in[0] = training->in[0];
+			call.in[1] = training->in[1];
+			if (k >= 0)
+			{
+				memcpy(out, training->in[k], size * sizeof(float));
+				call.in[k] = out;
+			}
+			op->forward(&call);
+			if (first && memcmp(first, out, size * sizeof(float)) != 0)
+				fail_msg("%s: %d threads%s give other values", nn_op_name(node->kind),
+						 threads, k >= 0 ? " in place" : "");
+			nn_pool_free(call.pool);
+			free(call.scratch);
+			if (first)
+				free(out);
+			else
+				first = out;
+		}
+	free(first);
+}
+
 /* The last node of g; frees g. */
 static void
 check(NnGraph *g)
@@ -179,6 +225,7 @@ check(NnGraph *g)
 						   nn_shape_size(&g->param[node->param[p]].shape),
 						   &call.grad_param[p], NULL);
 
+	check_inference(&call);
 	for (int k = 0; k < NN_MAX_INPUTS; k++)
 	{
 		free(in[k]);
