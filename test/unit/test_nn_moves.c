@@ -394,7 +394,9 @@ test_json(void **state)
 	parts[0] = nn_slice(g, x, 1, 3, 2);
 	parts[1] = nn_slice(g, x, 1, 0, 7);
 	x = nn_concat(g, parts, 2, 1);
-	nn_reduce(g, nn_reduce(g, x, 0, true), 0, false);
+	x = nn_conv_transpose2d(g, x, "up", 4, 3, 2, 1, 1, 1, true, NN_RELU);
+	x = nn_reduce(g, nn_reduce(g, x, 0, true), 0, false);
+	nn_embedding(g, x, "table", 11, 3);
 	if (!nn_graph_ok(g, &err))
 		fail_msg("%s", err.text);
 	json = nn_graph_to_json(g);
@@ -413,7 +415,12 @@ test_json(void **state)
 					a->factor == b->factor && a->bilinear == b->bilinear &&
 					a->mean_of == b->mean_of && a->window == b->window &&
 					a->shift == b->shift && a->eps == b->eps && a->heads == b->heads &&
-					a->channels == b->channels);
+					a->channels == b->channels && a->rows == b->rows &&
+					a->groups == b->groups && a->activation == b->activation &&
+					(a->param[1] < 0) == (b->param[1] < 0));
+		for (int k = 0; k < 2; k++)
+			assert_true(a->kernel[k] == b->kernel[k] && a->stride[k] == b->stride[k] &&
+						a->pad[k] == b->pad[k] && a->out_pad[k] == b->out_pad[k]);
 		if (a->kind == NN_PERMUTE)
 			assert_memory_equal(a->perm, b->perm, 3 * sizeof(int));
 	}
@@ -461,6 +468,21 @@ test_json_refusals(void **state)
 	refuse_json(NODE("window_attention", ",\"name\":\"a\",\"heads\":1,\"window\":0,"
 										 "\"shift\":0"),
 				"from 1 to");
+#define UP ",\"name\":\"up\",\"channels\":2,\"kernel\":[3,3],\"pad\":[1,1]"
+	refuse_json(NODE("conv_transpose2d", UP ",\"stride\":[2,2],\"out_pad\":[2,0]"),
+				"\"up\": kernel 3, stride 2, padding 1, output padding 2 make no window");
+	refuse_json(NODE("conv_transpose2d", UP ",\"stride\":[0,1],\"out_pad\":[0,0]"),
+				"stride 0");
+	refuse_json(NODE("conv_transpose2d", UP ",\"stride\":[1,1],\"out_pad\":[0]"),
+				"\"out_pad\" is not a pair");
+	refuse_json(
+		NODE("conv_transpose2d", UP ",\"stride\":[1,1],\"out_pad\":[0,0],\"groups\":2"),
+		"2 groups do not divide 3 inputs and 2 outputs");
+#undef UP
+	refuse_json(NODE("embedding", ",\"name\":\"t\",\"rows\":3,\"channels\":4"),
+				"wants an input of 1 dimensions, not 4x4x3");
+	refuse_json(NODE("embedding", ",\"name\":\"t\",\"rows\":0,\"channels\":4"),
+				"\"rows\" is not a whole number from 1");
 	refuse_json(NODE("mul", ",\"axis\":0"), "unknown attribute \"axis\"");
 #undef NODE
 }
