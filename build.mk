@@ -24,6 +24,8 @@ $(B)/share/deephash/recipes/%.ini: training/recipes/%.ini
 	@mkdir -p $(@D)
 	cp $< $@
 
+GPU_HOST_FLAGS = -x c++ -std=gnu++17 -O2 -g -Wall -Wextra -fno-exceptions -fno-rtti -Isrc -I. -MMD -MP
+
 # The libraries, the programs and the unit tests, built below $(1) with the
 # further flags $(2).  The libraries of the two programs are theirs without main.
 define compiled_below
@@ -50,6 +52,17 @@ $(1)/unit/%: $(1)/obj/test/unit/%.o $(1)/lib/libtraining.a $(1)/lib/libservice.a
 	@mkdir -p $$(@D)
 	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$^ -lcmocka $$(LIBLIBS)
 
+# The CUDA device compiled for the host (gpu/machine.h), for its tests.
+$(1)/obj/gpu-host/%.o: gpu/%.cu
+	@mkdir -p $$(@D)
+	$$(CXX) $$(GPU_HOST_FLAGS) $(2) -c -o $$@ $$<
+$(1)/obj/test/unit/gpu_host.o: test/unit/gpu_host.cc
+	@mkdir -p $$(@D)
+	$$(CXX) $$(GPU_HOST_FLAGS) $(2) -c -o $$@ $$<
+$(1)/unit/test_gpu_ops: $(1)/obj/test/unit/gpu_host.o
+$(1)/unit/test_gpu_learner: $(1)/obj/gpu-host/learner.o $(1)/obj/gpu-host/device.o
+-include $(1)/obj/test/unit/gpu_host.d $(1)/obj/gpu-host/learner.d $(1)/obj/gpu-host/device.d
+
 -include $$(patsubst %.c,$(1)/obj/%.d,$$(LIB_SRC) $$(SERVICE_SRC) $$(TRAIN_SRC) $$(UNIT_SRC))
 endef
 $(eval $(call compiled_below,$(B),))
@@ -64,11 +77,11 @@ gpu-plugin: $(if $(GPU_SRC),$(B)/lib/deephash-cuda.so)
 # Intermediate code of the oldest supported GPU, which drivers compile for any
 # later one, and machine code for the most usual of today.
 NVCC_ARCH ?= -gencode arch=compute_75,code=compute_75 -gencode arch=compute_90,code=sm_90
-NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I.
+NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) --extended-lambda -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I.
 GPU_OBJ = $(GPU_SRC:%.cu=$(B)/obj/%.o)
 # The plug-in is opened with its names to itself, so it brings what it needs of nn.
 GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o)
-$(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.cuh src/nn/*.h)
+$(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.h src/nn/*.h)
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 $(B)/lib/deephash-cuda.so: $(GPU_OBJ) $(GPU_NN_OBJ)

@@ -1,270 +1,210 @@
 /*
  * device.cu
- *	  The CUDA device, deephash-cuda.so: probing, loading, unloading.
+ *	  Inference on the GPU, deephash-cuda.so's first symbol: probing, loading, running.
  *
- * A net has its own stream, cuBLAS handle and memory; everything is allocated at
- * load, a run (run.cu) copies the pictures in, queues every node and copies the
- * result out.  Matrix products are plain float32 (no TF32), so that codes agree
- * with the CPU's but for values within rounding of a threshold.
+ * Everything is allocated at load; a run copies the pictures in, queues every node on
+ * one stream and copies the result out.  Products are plain float32 (no TF32), so that
+ * codes agree with the CPU's but for values within rounding of a threshold.
  *
  * No CUDA error ends the program: each becomes a text.
  */
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "net.cuh"
+#include "gpu/memory.h"
+#include "gpu/op.h"
+#include "nn/device.h"
+#include "nn/plan.h"
 
-bool
-cuda_ok(cudaError_t code, NnError *err, const char *doing)
+#define MAX_BLOCKS (NN_MAX_GRAPH_PARAMS + NN_MAX_NODES + 8)
+
+struct NnNet
 {
-	if (code == cudaSuccess)
-		return true;
-	cudaGetLastError(); /* or the next call reports it again */
-	return nn_fail(err, "CUDA: %s: %s", doing, cudaGetErrorString(code));
-}
+	const NnGraph *graph;
+	int max_batch;
+	Machine m;
+	NnPlan plan;
+	Call<float> *call; /* one per node, ready but for the batch */
+	int nblocks;
+	void *block[MAX_BLOCKS]; /* every allocation on the device */
+	size_t bytes;
+	uint8_t *images;
+	float *arena, *result;
+};
 
 static bool
-allocate(NnNet *net, void **memory, size_t bytes, const char *what, NnError *err)
+room(NnNet *net, void *to, size_t bytes, const char *what, NnError *err)
 {
-	size_t free_bytes = 0, total = 0;
-	cudaError_t code;
+	char text[NN_MAX_NAME + 64];
+	void *memory;
 
-	*memory = NULL;
-	if (bytes == 0)
-		return true;
-	code = cudaMalloc(memory, bytes);
-	if (code == cudaErrorMemoryAllocation)
-	{
-		cudaGetLastError();
-		cudaMemGetInfo(&free_bytes, &total);
-		return nn_fail(
-			err,
-			"CUDA: out of memory: %.1f MB wanted for %s (batches of %d), %.1f MB "
-			"of %.1f MB free; lower the batch",
-			(double) bytes / 1e6, what, net->max_batch, (double) free_bytes / 1e6,
-			(double) total / 1e6);
-	}
-	if (!cuda_ok(code, err, "allocating memory"))
+	snprintf(text, sizeof(text), "%s (batches of %d)", what, net->max_batch);
+	if (!gpu_allocate(&memory, bytes, text, "lower the batch", err))
 		return false;
-	net->memory.push_back(*memory);
+	memcpy(to, &memory, sizeof(memory));
+	if (memory)
+		net->block[net->nblocks++] = memory;
 	net->bytes += bytes;
 	return true;
 }
 
 static bool
-upload(NnNet *net, float **target, const float *values, size_t count, const char *name,
-	   NnError *err)
+load_params(NnNet *net, Call<float> *call, NnError *err)
 {
-	char what[NN_MAX_NAME + 16];
+	const NnNode *node = call->node;
 
-	snprintf(what, sizeof(what), "weights \"%s\"", name);
-	return allocate(net, (void **) target, count * sizeof(float), what, err) &&
-		   cuda_ok(
-			   cudaMemcpy(*target, values, count * sizeof(float), cudaMemcpyHostToDevice),
-			   err, what);
-}
-
-/* --------------------------------------------------------------------- load */
-
-/* [out][group][taps] to [out][taps][group], or depthwise to [taps][out]. */
-static bool
-load_conv(NnNet *net, Step *step, NnError *err)
-{
-	const NnNode *node = step->node;
-	const NnParam *param = &net->graph->param[node->param[0]];
-	int outputs = node->channels, group = param->shape.dim[1];
-	int taps = node->kernel[0] * node->kernel[1];
-	bool depthwise = is_depthwise(node, input_shape(net->graph, node));
-	std::vector<float> packed(nn_shape_size(&param->shape));
-
-	for (int o = 0; o < outputs; o++)
-		for (int c = 0; c < group; c++)
-			for (int t = 0; t < taps; t++)
-			{
-				size_t to = depthwise ? (size_t) t * outputs + o
-									  : ((size_t) o * taps + t) * group + c;
-
-				packed[to] = param->data[((size_t) o * group + c) * taps + t];
-			}
-	return upload(net, &step->weight, packed.data(), packed.size(), param->name, err);
-}
-
-/* factor and shift of y = x * factor + shift, one after the other. */
-static bool
-load_batchnorm(NnNet *net, Step *step, NnError *err)
-{
-	const NnParam *p[4];
-	size_t n;
-	std::vector<float> both;
-
-	for (int i = 0; i < 4; i++)
-		p[i] = &net->graph->param[step->node->param[i]];
-	n = nn_shape_size(&p[0]->shape);
-	both.resize(2 * n);
-	for (size_t c = 0; c < n; c++)
-	{
-		both[c] = p[0]->data[c] / sqrtf(p[3]->data[c] + step->node->eps);
-		both[n + c] = p[1]->data[c] - p[2]->data[c] * both[c];
-	}
-	return upload(net, &step->weight, both.data(), 2 * n, p[0]->name, err);
-}
-
-static bool
-load_params(NnNet *net, Step *step, NnError *err)
-{
-	const NnNode *node = step->node;
-
-	if (node->kind > NN_SCALE)
-		return nn_fail(err,
-					   "layer \"%s\": the CUDA device has no operation \"%s\"; use "
-					   "the CPU",
-					   node->name, nn_op_name(node->kind));
-	if (node->kind == NN_CONV2D && !load_conv(net, step, err))
-		return false;
-	if (node->kind == NN_BATCHNORM)
-		return load_batchnorm(net, step, err);
 	for (int i = 0; i < node->nparams; i++)
 	{
 		const NnParam *p;
+		size_t bytes;
 
-		if (node->param[i] < 0 || (node->kind == NN_CONV2D && i == 0))
+		if (node->param[i] < 0)
 			continue;
 		p = &net->graph->param[node->param[i]];
-		if (!upload(net, &step->param[i], p->data, nn_shape_size(&p->shape), p->name,
-					err))
+		bytes = nn_shape_size(&p->shape) * sizeof(float);
+		if (!room(net, &call->param[i], bytes, p->name, err) ||
+			!gpu_up(&net->m, call->param[i], p->data, bytes, err) ||
+			!gpu_wait(&net->m, err))
 			return false;
+	}
+	if (node->kind == NN_LINEAR)
+		call->packed = call->param[0];
+	if (node->kind == NN_CONV2D || node->kind == NN_CONV_TRANSPOSE2D)
+	{
+		const NnParam *p = &net->graph->param[node->param[0]];
+		float *packed;
+
+		if (!room(net, &packed, nn_shape_size(&p->shape) * sizeof(float), p->name, err))
+			return false;
+		pack_weights(call, packed);
+		call->packed = packed;
 	}
 	return true;
 }
 
-/* Floats of scratch that a node wants. */
-static size_t
-matrix_floats(const NnNet *net, const NnNode *node)
-{
-	const NnGraph *g = net->graph;
-	size_t tokens;
-
-	if (node->kind == NN_CONV2D && !is_pointwise(node) &&
-		!is_depthwise(node, input_shape(g, node)))
-	{
-		size_t depth = conv_depth(g, node);
-
-		return matrix_rows(net, node, depth) * depth;
-	}
-	if (node->kind != NN_ATTENTION)
-		return 0;
-	tokens = (size_t) node->shape.dim[0];
-	return (size_t) net->max_batch * (size_t) node->heads * tokens * tokens;
-}
-
+/* Queue node i; false and err where that failed. */
 static bool
-allocate_buffers(NnNet *net, NnError *err)
+queue(NnNet *net, int i, int n, NnError *err)
 {
-	const NnGraph *g = net->graph;
-	size_t batch = (size_t) net->max_batch, matrix = 0;
+	const NnNode *node = &net->graph->node[i];
+	const char *trouble;
+	char in[64] = "nothing", out[64];
 
-	for (int i = 0; i < g->nnodes; i++)
-	{
-		size_t wants = matrix_floats(net, &g->node[i]);
-
-		matrix = wants > matrix ? wants : matrix;
-	}
-	return allocate(net, (void **) &net->images, batch * nn_shape_size(&g->node[0].shape),
-					"pictures", err) &&
-		   allocate(net, (void **) &net->arena, net->plan.floats * sizeof(float),
-					"activations", err) &&
-		   allocate(net, (void **) &net->result,
-					batch * nn_shape_size(&nn_graph_output(g)->shape) * sizeof(float),
-					"results", err) &&
-		   allocate(net, (void **) &net->matrix, matrix * sizeof(float), "scratch", err);
+	net->call[i].n = n;
+	op_forward(&net->call[i]);
+	trouble = gpu_trouble(&net->m);
+	if (!trouble)
+		return true;
+	if (node->ninputs > 0)
+		nn_shape_text(&net->graph->node[node->input[0]].shape, in, sizeof(in));
+	return nn_fail(err, "CUDA: node %d (%s \"%s\", %s -> %s) with a batch of %d: %s", i,
+				   nn_op_name(node->kind), node->name, in,
+				   nn_shape_text(&node->shape, out, sizeof(out)), n, trouble);
 }
 
 static bool
 prepare(NnNet *net, NnError *err)
 {
 	const NnGraph *g = net->graph;
+	size_t batch = (size_t) net->max_batch;
 
-	if (!cuda_ok(cudaGetDevice(&net->device), err, "choosing a device") ||
-		!cuda_ok(cudaStreamCreateWithFlags(&net->stream, cudaStreamNonBlocking), err,
-				 "making a stream"))
+	if (!gpu_start(&net->m, false, err) || !nn_plan(g, net->max_batch, &net->plan, err) ||
+		!room(net, &net->images, batch * nn_shape_size(&g->node[0].shape), "pictures",
+			  err) ||
+		!room(net, &net->arena, net->plan.floats * sizeof(float), "activations", err) ||
+		!room(net, &net->result,
+			  batch * nn_shape_size(&nn_graph_output(g)->shape) * sizeof(float),
+			  "results", err))
 		return false;
-	if (cublasCreate(&net->blas) != CUBLAS_STATUS_SUCCESS)
-	{
-		net->blas = NULL;
-		return nn_fail(err,
-					   "CUDA: cuBLAS could not start (too little memory, or a driver "
-					   "that does not fit)");
-	}
-	if (cublasSetStream(net->blas, net->stream) != CUBLAS_STATUS_SUCCESS ||
-		cublasSetMathMode(net->blas, CUBLAS_PEDANTIC_MATH) != CUBLAS_STATUS_SUCCESS)
-		return nn_fail(err, "CUDA: cuBLAS does not take its settings");
-	if (!nn_plan(g, net->max_batch, &net->plan, err) || !allocate_buffers(net, err))
-		return false;
-	net->step.resize((size_t) g->nnodes);
+	net->call = (Call<float> *) calloc((size_t) g->nnodes, sizeof(*net->call));
+	if (!net->call)
+		return nn_fail(err, "out of memory for %d nodes", g->nnodes);
 	for (int i = 0; i < g->nnodes; i++)
 	{
-		Step *step = &net->step[(size_t) i];
+		Call<float> *call = &net->call[i];
 
-		memset(step, 0, sizeof(*step));
-		step->node = &g->node[i];
-		step->out = i == g->nnodes - 1 ? net->result : net->arena + net->plan.offset[i];
-		for (int k = 0; k < step->node->ninputs; k++)
-			step->in[k] = net->arena + net->plan.offset[step->node->input[k]];
-		if (!load_params(net, step, err))
+		call->m = &net->m;
+		call->graph = g;
+		call->node = &g->node[i];
+		call->images = net->images;
+		call->out = i == g->nnodes - 1 ? net->result : net->arena + net->plan.offset[i];
+		for (int k = 0; k < call->node->ninputs; k++)
+			call->in[k] = net->arena + net->plan.offset[call->node->input[k]];
+		if (!load_params(net, call, err))
 			return false;
 	}
-	/* copies may still be on their way, and our stream does not wait for them */
-	return cuda_ok(cudaDeviceSynchronize(), err, "copying weights");
+	net->m.dry = true;
+	for (int i = 0; i < g->nnodes; i++)
+		if (!queue(net, i, net->max_batch, err))
+			return false;
+	net->m.dry = false;
+	return room(net, &net->m.scratch, net->m.most, "scratch", err) &&
+		   gpu_wait(&net->m, err);
 }
 
 static void
 cuda_unload(NnNet *net)
 {
-	if (net == NULL)
+	NnError ignored;
+
+	if (!net)
 		return;
-	cudaSetDevice(net->device);
-	if (net->stream)
-		cudaStreamSynchronize(net->stream);
-	if (net->blas)
-		cublasDestroy(net->blas);
-	for (size_t i = 0; i < net->memory.size(); i++)
-		cudaFree(net->memory[i]);
-	if (net->stream)
-		cudaStreamDestroy(net->stream);
-	cudaGetLastError();
+	gpu_wait(&net->m, &ignored);
+	for (int i = 0; i < net->nblocks; i++)
+		gpu_free(net->block[i]);
+	gpu_stop(&net->m);
 	nn_plan_free(&net->plan);
-	delete net;
+	free(net->call);
+	free(net);
 }
 
 static NnNet *
 cuda_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 {
-	NnNet *net = NULL;
-	bool ok = false;
+	NnNet *net;
 
 	(void) threads;
 	if (!nn_graph_ok(graph, err))
 		return NULL;
-	/* the only exceptions are those of std::vector, and they must not leave here */
-	try
+	if (nn_graph_output_node(graph, 0) != graph->nnodes - 1)
 	{
-		net = new NnNet();
-		net->graph = graph;
-		net->max_batch = max_batch;
-		ok = prepare(net, err);
+		nn_fail(err, "the network ends in something else than its first output; make it "
+					 "one for inference first (nn_graph_fold_batchnorm)");
+		return NULL;
 	}
-	catch (...)
+	net = (NnNet *) calloc(1, sizeof(*net));
+	if (!net)
 	{
 		nn_fail(err, "out of memory while loading the network");
+		return NULL;
 	}
-	if (ok)
+	net->graph = graph;
+	net->max_batch = max_batch;
+	if (prepare(net, err))
 		return net;
 	cuda_unload(net);
 	return NULL;
 }
 
-/* ------------------------------------------------------------------- device */
+static bool
+cuda_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
+{
+	const NnGraph *g = net->graph;
+
+	if (n < 1 || n > net->max_batch)
+		return nn_fail(err, "a batch of %d images: this network was loaded for 1 to %d",
+					   n, net->max_batch);
+	if (!gpu_up(&net->m, net->images, images,
+				(size_t) n * nn_shape_size(&g->node[0].shape), err))
+		return false;
+	for (int i = 0; i < g->nnodes; i++)
+		if (!queue(net, i, n, err))
+			return false;
+	return gpu_down(&net->m, out, net->result,
+					(size_t) n * nn_shape_size(&nn_graph_output(g)->shape) *
+						sizeof(float),
+					err) &&
+		   gpu_wait(&net->m, err);
+}
 
 static size_t
 cuda_memory(const NnNet *net)
@@ -272,10 +212,22 @@ cuda_memory(const NnNet *net)
 	return net->bytes;
 }
 
-static bool
-cuda_probe(char *text, size_t size)
+extern "C" bool gpu_probe(char *text, size_t size);
+extern "C" const NnDevice *deephash_device(void);
+
+#ifdef __CUDACC__
+
+__global__ static void
+nothing(void)
+{
+}
+
+/* The first GPU that CUDA shows, and whether this was compiled for it. */
+extern "C" bool
+gpu_probe(char *text, size_t size)
 {
 	cudaDeviceProp device;
+	cudaFuncAttributes attributes;
 	cudaError_t code;
 	int count = 0, driver = 0;
 
@@ -285,7 +237,7 @@ cuda_probe(char *text, size_t size)
 	if (code == cudaSuccess && count > 0)
 		code = cudaSetDevice(0);
 	if (code == cudaSuccess && count > 0)
-		code = gpu_kernels_usable();
+		code = cudaFuncGetAttributes(&attributes, nothing);
 	if (code != cudaSuccess || count == 0)
 	{
 		cudaGetLastError();
@@ -301,10 +253,19 @@ cuda_probe(char *text, size_t size)
 	return true;
 }
 
-static const NnDevice cuda_device = {NN_DEVICE_API, "cuda",		 cuda_probe, cuda_load,
-									 cuda_run,		cuda_memory, cuda_unload};
+#else
 
-extern "C" const NnDevice *deephash_device(void);
+extern "C" bool
+gpu_probe(char *text, size_t size)
+{
+	snprintf(text, size, "the host");
+	return true;
+}
+
+#endif
+
+static const NnDevice cuda_device = {NN_DEVICE_API, "cuda",		 gpu_probe,	 cuda_load,
+									 cuda_run,		cuda_memory, cuda_unload};
 
 extern "C" const NnDevice *
 deephash_device(void)

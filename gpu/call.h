@@ -1,0 +1,69 @@
+/*
+ * call.h
+ *	  One operation on one batch on the GPU; rules of gradients as in nn/op.h.
+ *
+ * T is the type of activations and of their gradients; parameters, their gradients and
+ * statistics are float32.
+ */
+#ifndef GPU_CALL_H
+#define GPU_CALL_H
+
+#include "gpu/machine.h"
+#include "nn/graph.h"
+
+template <class T> struct Call
+{
+	Machine *m;
+	const NnGraph *graph;
+	const NnNode *node;
+	int n;
+	const uint8_t *images;
+	const T *in[NN_MAX_INPUTS];
+	T *out;
+	float *param[NN_MAX_PARAMS];
+	const T *packed; /* weights ready for products, or NULL */
+
+	bool train;
+	bool recompute; /* attention's probabilities are not kept in saved */
+	uint64_t seed;
+	int first;
+	float momentum;
+	void *saved; /* saved_bytes() */
+	const T *grad_out;
+	T *grad_in[NN_MAX_INPUTS];
+	bool add[NN_MAX_INPUTS];
+	float *grad_param[NN_MAX_PARAMS]; /* added to */
+};
+
+template <class T>
+static const NnShape *
+shape_in(const Call<T> *c, int k)
+{
+	return &c->graph->node[c->node->input[k]].shape;
+}
+
+static inline int
+cols_of(const NnShape *shape)
+{
+	return shape->dim[shape->ndim - 1];
+}
+
+/* Elements of the output, all pictures. */
+template <class T>
+static size_t
+count_of(const Call<T> *c)
+{
+	return (size_t) c->n * nn_shape_size(&c->node->shape);
+}
+
+/* op.cu, compiled for float and Bf16 */
+template <class T> void op_forward(const Call<T> *c);
+template <class T> void op_backward(const Call<T> *c);
+/* Bytes from forward to backward, for n pictures. */
+template <class T>
+size_t saved_bytes(const NnGraph *g, const NnNode *node, int n, bool recompute);
+/* Weights that may be made ready once: elements, 0 for none. */
+size_t packed_size(const NnGraph *g, const NnNode *node);
+template <class T> void op_pack(const Call<T> *c, T *packed);
+
+#endif
