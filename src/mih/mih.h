@@ -291,6 +291,9 @@ typedef struct MihEntries
 /* Words of a bit for each of n TIDs. */
 #define MihStartWords(n) (((n) + 63) / 64)
 
+/* Bits of starts that a page can have, also a damaged one. */
+#define MIH_MAX_RUNS (MihStartWords(MihMaxTidsPerPage) * 64)
+
 /* Code i; buffer, of HAMMING_MAX_BYTES, is for one that has to be put together. */
 static inline const uint8 *
 mih_entry_code(const MihEntries *entries, int i, uint8 *buffer)
@@ -437,6 +440,7 @@ extern void mih_free_page(Relation index, BlockNumber block, uint32 part);
 extern void mih_page_entries(Relation index, Buffer buf, int nbytes, MihEntries *entries);
 extern void mih_run(Relation index, Buffer buf, MihEntries *entries, int i, int *from,
 					int *to);
+extern void mih_runs(Relation index, Buffer buf, const MihEntries *entries, uint16 *from);
 extern int mih_starts_size(int lower, int ntids);
 extern void mih_check_tid(Relation index, Buffer buf, const ItemPointerData *tid);
 extern bool mih_list_has_room(Page page, int nbytes);

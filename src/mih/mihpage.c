@@ -313,6 +313,26 @@ mih_run(Relation index, Buffer buf, MihEntries *entries, int i, int *from, int *
 	entries->at_tid = *from;
 }
 
+/*
+ * Where the run of TIDs of each code begins, and after the last ntids: what mih_run
+ * says, of a page with starts and codes, for all codes at once.  from has room for
+ * MIH_MAX_RUNS and one.
+ */
+void
+mih_runs(Relation index, Buffer buf, const MihEntries *entries, uint16 *from)
+{
+	int words = MihStartWords(entries->ntids);
+	int n = 0;
+
+	for (int w = 0; w < words; w++)
+		for (uint64 word = entries->starts[w]; word != 0 && n <= entries->ncodes;
+			 word &= word - 1)
+			from[n++] = w * 64 + pg_rightmost_one_pos64(word);
+	if (n != entries->ncodes || from[0] != 0 || from[n - 1] >= entries->ntids)
+		mih_corrupt(index, BufferGetBlockNumber(buf), "a run of TIDs is out of order");
+	from[n] = entries->ntids;
+}
+
 /* A TID that an index can have; the heap would be asked to extend itself. */
 void
 mih_check_tid(Relation index, Buffer buf, const ItemPointerData *tid)

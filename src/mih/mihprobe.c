@@ -8,6 +8,8 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 
+#define MANY_HITS 16 /* of a page: finding the runs of all its codes costs less */
+
 /* Whether a code lies in all the further balls. */
 static bool
 passes_filters(const MihScan *scan, const MihScanPart *part, const uint8 *code,
@@ -22,13 +24,20 @@ passes_filters(const MihScan *scan, const MihScanPart *part, const uint8 *code,
 	return true;
 }
 
+/* The TIDs of code i, near enough; runs are those of all codes, or NULL. */
 static void
-take_run(MihScan *scan, Buffer buf, MihEntries *entries, int i, int distance,
-		 MihSink *sink)
+take_run(MihScan *scan, Buffer buf, MihEntries *entries, const uint16 *runs, int i,
+		 int distance, MihSink *sink)
 {
 	int from, to;
 
-	mih_run(scan->index, buf, entries, i, &from, &to);
+	if (runs)
+	{
+		from = runs[i];
+		to = runs[i + 1];
+	}
+	else
+		mih_run(scan->index, buf, entries, i, &from, &to);
 	for (int t = from; t < to; t++)
 	{
 		ItemPointerData tid = entries->top[-1 - t];
@@ -66,6 +75,8 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink)
 	int nbytes = hamming_bytes(scan->nbits);
 	int max = sink->max_distance;
 	uint8 buffer[HAMMING_MAX_BYTES];
+	uint16 from[MIH_MAX_RUNS + 1];
+	const uint16 *runs = NULL;
 	MihEntries entries;
 	int hits;
 
@@ -80,6 +91,11 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink)
 	hits = mih_entries_within(&entries, part->codes, max, scan->mask);
 	scan->stats.candidates += hits;
 	prefetch_tids(scan, &entries, hits);
+	if (entries.starts && hits > MANY_HITS)
+	{
+		mih_runs(scan->index, buf, &entries, from);
+		runs = from;
+	}
 	for (int w = 0; hits > 0; w++)
 		for (uint64 word = scan->mask[w]; word != 0; word &= word - 1, hits--)
 		{
@@ -88,7 +104,7 @@ mih_probe_page(MihScan *scan, MihScanPart *part, Buffer buf, MihSink *sink)
 			int distance = kernels->distance(part->codes, code, nbytes);
 
 			if (scan->nfilters == 0 || passes_filters(scan, part, code, nbytes))
-				take_run(scan, buf, &entries, i, distance, sink);
+				take_run(scan, buf, &entries, runs, i, distance, sink);
 		}
 }
 
