@@ -5,10 +5,10 @@
  *		parity DEVICE [FOLDER-OF-THE-PLUG-IN [short]]
  *
  * One line per case: every op in several shapes, whole networks, random networks,
- * each for several batches.  Then errors that must be texts, and images a second.
- * With "short", as under a checking tool: few random networks, no speed.
- * Ends with 1 when anything disagrees.  The CPU itself is tested against plain
- * loops in double by test/unit/test_nn_*.c.
+ * each for several batches; then training of every op, and every architecture both ways.
+ *Then errors that must be texts, and images a second. With "short", as under a checking
+ *tool: few random networks, no speed. Ends with 1 when anything disagrees.  The CPU
+ *itself is tested against plain loops in double by test/unit/test_nn_*.c.
  */
 #include <math.h>
 #include <stdio.h>
@@ -16,14 +16,18 @@
 #include <string.h>
 #include <time.h>
 
+#include "gpu/parity_train.h"
 #include "nn/device.h"
 #include "nn/graph.h"
+#include "training/arch/arch.h"
 
-#define TOLERANCE 2e-5 /* of the largest value of an output */
+#define TOLERANCE 2e-5		/* of the largest value of an output */
+#define DEEP_TOLERANCE 1e-3 /* whole architectures with random weights */
 #define BATCH 5
 
 static uint64_t seed = 88172645463325252u;
 static int cases, failures;
+static double tolerance = TOLERANCE;
 
 static uint64_t
 draw(void)
@@ -131,7 +135,7 @@ compare(const NnDevice *device, const char *name, NnGraph *g)
 			worst = fmax(worst, distance(a, b, (size_t) n * size));
 	}
 	snprintf(text, sizeof(text), "off by %.1e of the largest value", worst);
-	report(name, ok && worst <= TOLERANCE, ok ? text : err.text);
+	report(name, ok && worst <= tolerance, ok ? text : err.text);
 	nn_cpu_device.unload(cpu);
 	if (other)
 		device->unload(other);
@@ -380,6 +384,74 @@ random_network(void)
 	return g;
 }
 
+/* -------------------------------------------------------------------- training */
+
+static void
+train(const NnLearnerDevice *learner, const char *name, NnGraph *g, NnPrecision precision,
+	  bool recompute, int batch, double allowed)
+{
+	static const char *const precisions[] = {"float32", "TF32", "bf16"};
+	NnLearnerOptions o = {.max_batch = batch,
+						  .precision = precision,
+						  .recompute = recompute,
+						  .update = recompute ? NN_ADAMW : NN_SGD,
+						  .average = true};
+	char title[128], text[700];
+	bool ok = parity_train(learner, g, &o, allowed, text, sizeof(text));
+
+	snprintf(title, sizeof(title), "train %s, %s%s", name, precisions[precision],
+			 recompute ? ", AdamW, recomputed" : "");
+	report(title, ok, text);
+}
+
+/* Small networks of all ops in all precisions. */
+static void
+each_training(const NnLearnerDevice *learner)
+{
+	/* by length: TF32 has 10 bits of fraction, bf16 7, and small networks have few
+	 * values for errors to cancel; what is wrong is off by about 1 */
+	const double allowed[] = {1e-4, 3e-2, 0.2};
+	const char *name;
+	NnGraph *g;
+
+	for (int p = NN_FLOAT32; p <= NN_BF16; p++)
+		for (int recompute = 0; recompute < 2; recompute++)
+			for (int i = 0; (g = parity_network(i, &name)) != NULL; i++)
+				train(learner, name, g, (NnPrecision) p, recompute, 5, allowed[p]);
+}
+
+/* Inference with folded norms, then training in float32. */
+static void
+each_architecture(const NnDevice *device, const NnLearnerDevice *learner)
+{
+	const Arch *arch;
+
+	tolerance = DEEP_TOLERANCE;
+	for (int i = 0; (arch = arch_at(i)) != NULL; i++)
+	{
+		const char *name = arch_name_of(arch);
+		TrainError why = {""};
+		NnError err = {""};
+		ArchOptions o;
+		NnGraph *g, *folded;
+
+		arch_defaults(arch, &o);
+		o.head = ARCH_HASH;
+		o.outputs = 64;
+		g = arch_build(arch, &o, &why);
+		folded = g ? nn_graph_fold_batchnorm(g, &err) : NULL;
+		if (!folded)
+			report(name, false, g ? err.text : why.text);
+		else
+			compare(device, name, folded);
+		if (folded && learner)
+			train(learner, name, g, NN_FLOAT32, false, 3, 1e-2);
+		else
+			nn_graph_free(g);
+	}
+	tolerance = TOLERANCE;
+}
+
 /* ------------------------------------------------------------ errors and speed */
 
 static void
@@ -460,6 +532,7 @@ int
 main(int argc, char **argv)
 {
 	const NnDevice *device;
+	const NnLearnerDevice *learner = NULL;
 	NnError err;
 	char text[256];
 	bool quick = argc > 3 && strcmp(argv[3], "short") == 0;
@@ -486,6 +559,16 @@ main(int argc, char **argv)
 	compare(device, "transformer", transformer(32, 4, 96, 3, 2));
 	for (int i = 0; i < (quick ? 10 : 100); i++)
 		compare(device, "random network", random_network());
+	if (strcmp(device->name, "cpu") != 0)
+	{
+		learner = nn_plugin_learner(argc > 2 ? argv[2] : NULL, &err);
+		if (learner)
+			each_training(learner);
+		else
+			report("the plug-in can train", false, err.text);
+	}
+	if (!quick)
+		each_architecture(device, learner);
 	check_errors(device);
 	printf("\n%d cases, %d failed\n\n", cases, failures);
 	if (quick)
