@@ -11,7 +11,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/jsonb.h"
 #include "utils/syscache.h"
 
 #include "deephash.h"
@@ -19,8 +18,6 @@
 
 PG_FUNCTION_INFO_V1(deephash_encode);
 PG_FUNCTION_INFO_V1(deephash_embed);
-PG_FUNCTION_INFO_V1(deephash_engine_status);
-PG_FUNCTION_INFO_V1(deephash_ping);
 
 int encoder_device;
 char *encoder_program;
@@ -32,6 +29,7 @@ int encoder_device_memory;
 int encoder_max_image_size;
 int encoder_max_image_pixels;
 bool encoder_sandbox;
+int encoder_engine_timeout;
 bool encoder_retry;
 int encoder_bad_image;
 
@@ -84,6 +82,11 @@ define_settings(void)
 		"Ask once more, without an error, when the encoder dies.",
 		"The image may be what killed it: then the retry kills the next one, too.",
 		&encoder_retry, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"deephash.engine_timeout",
+		"Replace an encoder that does not answer, or whose device does not return.",
+		"Zero turns that off, for debuggers.", &encoder_engine_timeout, 30000, 0, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("deephash.encoder_threads",
 							"Threads that decode images, and threads of the CPU device.",
 							"Zero means one per CPU.", &encoder_threads, 0, 0, 256,
@@ -203,24 +206,4 @@ deephash_embed(PG_FUNCTION_ARGS)
 	encoder_logits(reply, values);
 	PG_RETURN_ARRAYTYPE_P(construct_array(values, reply->bits, FLOAT4OID, sizeof(float4),
 										  true, TYPALIGN_INT));
-}
-
-/* What the engine is doing, as jsonb; the view deephash_service spreads it out. */
-Datum
-deephash_engine_status(PG_FUNCTION_ARGS)
-{
-	EncoderReply reply;
-
-	encoder_call(DEEPHASH_STATUS, NULL, 0, NULL, 0, &reply);
-	if (reply.status != DEEPHASH_OK)
-		encoder_raise("deephash-encoder gave no status", &reply);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(reply.payload));
-}
-
-/* Wait until the encoder serves; true. */
-Datum
-deephash_ping(PG_FUNCTION_ARGS)
-{
-	encoder_ping();
-	PG_RETURN_BOOL(true);
 }

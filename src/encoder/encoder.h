@@ -16,6 +16,8 @@
  *	rundir.c      the folder of the socket, the state file, the supervisor's lock
  *	supervisor.c  the background worker that keeps the engine alive
  *	spawn.c       the engine as a child process
+ *	watch.c       whether the engine still answers
+ *	stats.c       what views show of the engine
  */
 #ifndef ENCODER_H
 #define ENCODER_H
@@ -40,8 +42,9 @@ extern int encoder_device_memory;  /* MB */
 extern int encoder_max_image_size; /* kB */
 extern int encoder_max_image_pixels;
 extern bool encoder_sandbox;
-extern bool encoder_retry;	  /* once, when the engine dies */
-extern int encoder_bad_image; /* BadImage */
+extern int encoder_engine_timeout; /* ms, 0 = none */
+extern bool encoder_retry;		   /* once, when the engine dies */
+extern int encoder_bad_image;	   /* BadImage */
 
 typedef enum BadImage
 {
@@ -171,6 +174,7 @@ extern void rundir_clean(void);			  /* the supervisor's first act */
 extern bool rundir_lock_supervisor(void); /* false: there is another one */
 extern int rundir_supervisor_pid(void);	  /* 0: there is none */
 extern void rundir_write_state(EngineState state, const char *reason);
+extern const char *rundir_state_name(EngineState state);
 extern EngineState rundir_read_state(int supervisor, char *reason, size_t size);
 
 /* ------------------------------------------------------------ supervisor.c */
@@ -181,6 +185,15 @@ extern void supervisor_register(void);
 extern bool supervisor_start(void);
 
 extern PGDLLEXPORT void deephash_supervisor_main(Datum arg);
+
+/* ----------------------------------------------------------------- watch.c */
+
+/* There is a new engine, or none. */
+extern void watch_forget(void);
+/* To be called now and then while the engine serves: 0, or for how many ms it has
+ * given no answer, which is more than deephash.engine_timeout. */
+extern long watch_engine(void);
+extern long watch_wait_ms(void); /* when to call it again; -1: never */
 
 /* ----------------------------------------------------------------- spawn.c */
 

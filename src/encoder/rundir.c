@@ -21,6 +21,12 @@
 static const char *const state_name[] = {"unknown", "starting", "running", "restarting",
 										 "failed"};
 
+const char *
+rundir_state_name(EngineState state)
+{
+	return state_name[state];
+}
+
 void
 rundir_make(void)
 {

@@ -41,6 +41,7 @@ engine_command(void)
 	argv[n++] = psprintf("--max-buffered=" INT64_FORMAT, 4 * max_request);
 	argv[n++] = psprintf("--max-pixels=%d", encoder_max_image_pixels);
 	argv[n++] = psprintf("--max-clients=%d", MaxBackends + 8);
+	argv[n++] = psprintf("--stall-timeout=%d", encoder_engine_timeout);
 	if (!encoder_sandbox)
 		argv[n++] = "--no-sandbox";
 	return argv;

@@ -31,6 +31,8 @@
 #define STEADY_MS 10000
 #define FIRST_PAUSE_MS 250
 #define MAX_PAUSE_MS 60000
+/* A process in the hands of a driver may not even die of SIGKILL. */
+#define DYING_MS 5000
 
 typedef struct Supervisor
 {
@@ -41,6 +43,7 @@ typedef struct Supervisor
 	TimestampTz ready_at;
 	TimestampTz start_at; /* when to start the next engine */
 	int failures;		  /* in a row */
+	TimestampTz killed;	  /* when a hung engine was sent SIGKILL; 0: it was not */
 	char reason[1024];	  /* the engine's last words, "" if it left none */
 } Supervisor;
 
@@ -218,6 +221,8 @@ start_engine(void)
 	self.ready = false;
 	self.reason[0] = '\0';
 	rundir_write_state(ENGINE_STARTING, "");
+	self.killed = 0;
+	watch_forget();
 	if (!engine_spawn(&self.engine, self.command))
 	{
 		snprintf(self.reason, sizeof(self.reason), "could not start a process: %s",
@@ -228,6 +233,55 @@ start_engine(void)
 		rundir_write_state(ENGINE_FAILED, self.reason);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * An engine that does not answer is killed.  If it does not even die it is left behind
+ * with its signal, and another one started.
+ */
+static void
+replace_hung_engine(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long silent;
+
+	if (self.killed != 0)
+	{
+		if (now - self.killed < DYING_MS * INT64CONST(1000))
+			return;
+		ereport(LOG, (errmsg("deephash-encoder (PID %d) does not die and is left behind",
+							 (int) self.engine.pid)));
+		engine_died(SIGKILL);
+		return;
+	}
+	silent = self.ready ? watch_engine() : 0;
+	if (silent == 0)
+		return;
+	snprintf(self.reason, sizeof(self.reason), "it gave no answer for %ld ms", silent);
+	ereport(LOG,
+			(errmsg("deephash-encoder (PID %d) has given no answer for %ld ms and is "
+					"killed",
+					(int) self.engine.pid, silent),
+			 errdetail("deephash.engine_timeout is %d ms.", encoder_engine_timeout)));
+	kill(self.engine.pid, SIGKILL);
+	/* No session shall connect to it any more. */
+	unlink(DEEPHASH_SOCKET);
+	rundir_write_state(ENGINE_RESTARTING, self.reason);
+	self.killed = now;
+}
+
+/* Bury the dead; the engine's status in *status if it was among them. */
+static bool
+engine_is_dead(int *status)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-1, status, WNOHANG)) > 0)
+	{
+		if (pid == self.engine.pid)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -245,6 +299,8 @@ stop_engine(int ms)
 	kill(self.engine.pid, SIGTERM);
 	while (waitpid(self.engine.pid, NULL, WNOHANG) == 0)
 	{
+		if (killed && GetCurrentTimestamp() > end + DYING_MS * INT64CONST(1000))
+			break;
 		if (ShutdownRequestPending && ms > SHUTDOWN_MS)
 		{
 			ms = SHUTDOWN_MS;
@@ -330,6 +386,11 @@ wait_for_something(void)
 		timeout = Max(0, (self.start_at - GetCurrentTimestamp()) / 1000 + 1);
 		events |= WL_TIMEOUT;
 	}
+	else if (self.killed != 0 || (self.ready && watch_wait_ms() >= 0))
+	{
+		timeout = self.killed != 0 ? 100 : watch_wait_ms();
+		events |= WL_TIMEOUT;
+	}
 	if (self.engine.output >= 0)
 		events |= WL_SOCKET_READABLE;
 	(void) WaitLatchOrSocket(MyLatch, events, self.engine.output, timeout,
@@ -367,9 +428,10 @@ deephash_supervisor_main(Datum arg)
 			apply_settings();
 		}
 		hear_engine();
-		if (self.engine.pid != 0 &&
-			waitpid(self.engine.pid, &status, WNOHANG) == self.engine.pid)
+		if (engine_is_dead(&status))
 			engine_died(status);
+		else if (self.engine.pid != 0)
+			replace_hung_engine();
 		if (self.engine.pid == 0 && GetCurrentTimestamp() >= self.start_at)
 			start_engine();
 		wait_for_something();

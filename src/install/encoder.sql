@@ -72,16 +72,69 @@ CREATE FUNCTION @extschema@.deephash_engine_status()
   RETURNS pg_catalog.jsonb LANGUAGE c VOLATILE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'deephash_engine_status';
 COMMENT ON FUNCTION @extschema@.deephash_engine_status() IS 'what the encoder is doing';
+CREATE FUNCTION @extschema@.deephash_supervisor(OUT pid pg_catalog.int4, OUT state pg_catalog.text,
+    OUT reason pg_catalog.text)
+  RETURNS pg_catalog.record LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'deephash_supervisor';
+COMMENT ON FUNCTION @extschema@.deephash_supervisor() IS 'the process that keeps the encoder alive, and how the encoder is';
+CREATE FUNCTION @extschema@.deephash_stats_reset()
+  RETURNS pg_catalog.void LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'deephash_stats_reset';
+REVOKE ALL ON FUNCTION @extschema@.deephash_stats_reset() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.deephash_stats_reset() IS 'begin the statistics of deephash_stats anew';
 CREATE VIEW @extschema@.deephash_service AS
   SELECT s.pid, s.device,
          pg_catalog.make_interval(secs => s.uptime_ms OPERATOR(pg_catalog./) 1000.0) AS uptime,
          s.clients, s.models, s.model_memory, s.requests, s.images, s.batches, s.failures, s.dropped,
-         s.queued, s.buffered
-  FROM @extschema@.deephash_engine_status() AS status,
-       pg_catalog.jsonb_to_record(status) AS s(pid pg_catalog.int4, device pg_catalog.text,
+         s.queued, s.buffered, s.device_memory,
+         (SELECT u.state FROM @extschema@.deephash_supervisor() AS u) AS state,
+         (SELECT u.reason FROM @extschema@.deephash_supervisor() AS u) AS reason
+  -- An engine that cannot be had gives a row with the reason instead of an error.
+  FROM pg_catalog.jsonb_to_record(
+         CASE WHEN (SELECT u.state OPERATOR(pg_catalog.=) 'failed' FROM @extschema@.deephash_supervisor() AS u)
+              THEN '{}' ELSE @extschema@.deephash_engine_status() END) AS s(pid pg_catalog.int4, device pg_catalog.text,
          uptime_ms pg_catalog.int8, clients pg_catalog.int4, models pg_catalog.int4,
          model_memory pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8,
          batches pg_catalog.int8, failures pg_catalog.int8, dropped pg_catalog.int8,
-         queued pg_catalog.int4, buffered pg_catalog.int8);
+         queued pg_catalog.int4, buffered pg_catalog.int8, device_memory pg_catalog.int8);
 GRANT SELECT ON @extschema@.deephash_service TO PUBLIC;
 COMMENT ON VIEW @extschema@.deephash_service IS 'what the encoder is doing';
+CREATE VIEW @extschema@.deephash_service_models AS
+  SELECT (SELECT pg_catalog.string_agg(m.name::pg_catalog.text, ', ' ORDER BY m.name)
+          FROM @extschema@.deephash_models AS m WHERE m.sha256 OPERATOR(pg_catalog.=) r.sha256) AS name,
+         r.sha256, r.bits, r.memory, r.batch AS batch_size, r.users,
+         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)
+           pg_catalog.make_interval(secs => r.idle_ms OPERATOR(pg_catalog./) 1000.0) AS last_use
+  FROM pg_catalog.jsonb_to_recordset(@extschema@.deephash_engine_status() OPERATOR(pg_catalog.->) 'resident')
+         AS r(sha256 pg_catalog.text, bits pg_catalog.int4, memory pg_catalog.int8, batch pg_catalog.int4,
+              users pg_catalog.int4, idle_ms pg_catalog.int8);
+GRANT SELECT ON @extschema@.deephash_service_models TO PUBLIC;
+COMMENT ON VIEW @extschema@.deephash_service_models IS 'models that the encoder has in memory';
+-- Times in milliseconds.
+CREATE VIEW @extschema@.deephash_stats AS
+  SELECT pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)
+           pg_catalog.make_interval(secs => s.ms OPERATOR(pg_catalog./) 1000.0) AS since,
+         s.requests, s.images, s.batches,
+         pg_catalog.round(s.images OPERATOR(pg_catalog./) NULLIF(s.batches, 0)::pg_catalog.numeric, 2) AS mean_batch,
+         s.largest_batch,
+         q.p50 OPERATOR(pg_catalog./) 1000.0 AS queue_p50, q.p95 OPERATOR(pg_catalog./) 1000.0 AS queue_p95,
+         q.p99 OPERATOR(pg_catalog./) 1000.0 AS queue_p99,
+         d.p50 OPERATOR(pg_catalog./) 1000.0 AS decode_p50, d.p95 OPERATOR(pg_catalog./) 1000.0 AS decode_p95,
+         d.p99 OPERATOR(pg_catalog./) 1000.0 AS decode_p99,
+         c.p50 OPERATOR(pg_catalog./) 1000.0 AS compute_p50, c.p95 OPERATOR(pg_catalog./) 1000.0 AS compute_p95,
+         c.p99 OPERATOR(pg_catalog./) 1000.0 AS compute_p99,
+         (SELECT COALESCE(pg_catalog.sum(e.value::pg_catalog.int8), 0)::pg_catalog.int8
+          FROM pg_catalog.jsonb_each_text(s.errors) AS e) AS errors,
+         s.errors AS errors_by_kind, s.dropped
+  FROM pg_catalog.jsonb_to_record(@extschema@.deephash_engine_status() OPERATOR(pg_catalog.->) 'stats')
+         AS s(ms pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8, batches pg_catalog.int8,
+              largest_batch pg_catalog.int4, queue_us pg_catalog.jsonb, decode_us pg_catalog.jsonb,
+              compute_us pg_catalog.jsonb, errors pg_catalog.jsonb, dropped pg_catalog.int8),
+       LATERAL pg_catalog.jsonb_to_record(s.queue_us)
+         AS q(p50 pg_catalog.numeric, p95 pg_catalog.numeric, p99 pg_catalog.numeric),
+       LATERAL pg_catalog.jsonb_to_record(s.decode_us)
+         AS d(p50 pg_catalog.numeric, p95 pg_catalog.numeric, p99 pg_catalog.numeric),
+       LATERAL pg_catalog.jsonb_to_record(s.compute_us)
+         AS c(p50 pg_catalog.numeric, p95 pg_catalog.numeric, p99 pg_catalog.numeric);
+GRANT SELECT ON @extschema@.deephash_stats TO PUBLIC;
+COMMENT ON VIEW @extschema@.deephash_stats IS 'what the encoder has done since the last deephash_stats_reset()';

@@ -64,8 +64,11 @@ sweep_clients(Server *server)
 /* ------------------------------------------------------------------ replies */
 
 static void
-client_queue_reply(Client *client, Request *request)
+client_queue_reply(Server *server, Client *client, Request *request)
 {
+	server->answers[request->status]++;
+	if (request->head.kind == DEEPHASH_ENCODE)
+		server->encode_answers++;
 	request->next = NULL;
 	if (client->out_first == NULL)
 		client->out_first = request;
@@ -139,7 +142,7 @@ answer_now(Server *server, Client *client, DeephashStatus status, const char *te
 		request->status = status;
 		request->reply = (uint8_t *) strdup(text);
 		request->reply_bytes = request->reply ? strlen(text) : 0;
-		client_queue_reply(client, request);
+		client_queue_reply(server, client, request);
 		client_write(server, client);
 	}
 	else
@@ -168,7 +171,7 @@ collect_done(Server *server)
 			request_free(request);
 		else
 		{
-			client_queue_reply(client, request);
+			client_queue_reply(server, client, request);
 			client_write(server, client);
 		}
 		request = next;
@@ -191,7 +194,7 @@ head_is_good(Server *server, Client *client)
 			text, sizeof(text),
 			"request of protocol version %d, but this deephash-encoder speaks version %d",
 			head->version, DEEPHASH_PROTOCOL_VERSION);
-	else if (head->kind < DEEPHASH_PING || head->kind > DEEPHASH_STATUS)
+	else if (head->kind < DEEPHASH_PING || head->kind > DEEPHASH_RESET)
 		snprintf(text, sizeof(text), "unknown kind of request: %d", head->kind);
 	else if (head->kind != DEEPHASH_ENCODE && head->length != 0)
 		snprintf(text, sizeof(text), "unexpected payload of %llu bytes",
@@ -255,6 +258,10 @@ dispatch(Server *server, Client *client)
 			return;
 		case DEEPHASH_STATUS:
 			answer_status(server, client);
+			return;
+		case DEEPHASH_RESET:
+			reset_stats(server);
+			answer_now(server, client, DEEPHASH_OK, "");
 			return;
 		default:
 			break;

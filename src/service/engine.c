@@ -15,6 +15,9 @@
 #include "hamming/hamming.h"
 #include "image/image.h"
 
+/* A device that fails this often in a row is given up, with the process. */
+#define MAX_FAULTS 3
+
 struct Engine
 {
 	const ServiceConfig *config;
@@ -32,6 +35,11 @@ struct Engine
 	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
 	Request *done;					   /* finished, for the serving thread */
 	EngineStats stats;
+	EngineTimes times;
+	int computing;		 /* images in the computing thread's hands */
+	int64_t progress_us; /* when a request last went a step on */
+	int faults;			 /* of the device, in a row */
+	char fault[400];	 /* the last */
 };
 
 void
@@ -69,8 +77,12 @@ finish(Engine *engine, Request *request)
 		models_release(engine->models, request->model);
 	request->model = NULL;
 	pthread_mutex_lock(&engine->lock);
+	engine->progress_us = now_us();
 	if (dropped(request))
+	{
 		engine->stats.dropped++;
+		engine->times.dropped++;
+	}
 	else if (request->status != DEEPHASH_OK)
 		engine->stats.failures++;
 	request->next = engine->done;
@@ -177,9 +189,11 @@ after_decoding(Engine *engine, Request *request, bool good)
 {
 	pthread_mutex_lock(&engine->lock);
 	engine->stats.queued--;
+	engine->progress_us = now_us();
 	if (good)
 	{
-		request->ready_us = now_us();
+		request->ready_us = engine->progress_us;
+		histogram_add(&engine->times.decode, request->ready_us - request->decode_us);
 		request->next = NULL;
 		if (engine->ready_first == NULL)
 			engine->ready_first = request;
@@ -211,6 +225,7 @@ decoding_thread(void *arg)
 		pthread_mutex_unlock(&engine->lock);
 		if (request == NULL)
 			return NULL;
+		request->decode_us = now_us();
 		if (dropped(request))
 			;
 		else if (request->head.kind == DEEPHASH_CHECK_MODEL)
@@ -272,6 +287,7 @@ next_batch(Engine *engine, Request **batch)
 		}
 	}
 	engine->stats.ready -= n;
+	engine->computing = n;
 	return n;
 }
 
@@ -301,6 +317,29 @@ answer(Request *request, const float *logits)
 	request->status = DEEPHASH_OK;
 }
 
+/* After a forward pass of the live ones of a batch; fault is NULL if it went well. */
+static void
+count_batch(Engine *engine, Request **batch, int n, int live, int64_t start_us,
+			const char *fault)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->stats.batches++;
+	engine->stats.images += live;
+	histogram_add(&engine->times.batch, live);
+	histogram_add(&engine->times.compute, now_us() - start_us);
+	for (int i = 0; i < n; i++)
+	{
+		if (batch[i] != NULL)
+			histogram_add(&engine->times.queue, batch[i]->decode_us -
+													batch[i]->submit_us + start_us -
+													batch[i]->ready_us);
+	}
+	engine->faults = fault ? engine->faults + 1 : 0;
+	if (fault)
+		snprintf(engine->fault, sizeof(engine->fault), "%s", fault);
+	pthread_mutex_unlock(&engine->lock);
+}
+
 static void
 compute(Engine *engine, Request **batch, int n)
 {
@@ -324,12 +363,10 @@ compute(Engine *engine, Request **batch, int n)
 	if (live == 0)
 		return;
 
+	int64_t start_us = now_us();
 	bool good = engine->device->run(model->net, model->images, live, model->logits, &err);
 
-	pthread_mutex_lock(&engine->lock);
-	engine->stats.batches++;
-	engine->stats.images += live;
-	pthread_mutex_unlock(&engine->lock);
+	count_batch(engine, batch, n, live, start_us, good ? NULL : err.text);
 	for (int i = 0, at = 0; i < n; i++)
 	{
 		Failure failure;
@@ -363,6 +400,9 @@ computing_thread(void *arg)
 		if (n == 0)
 			return NULL;
 		compute(engine, batch, n);
+		pthread_mutex_lock(&engine->lock);
+		engine->computing = 0;
+		pthread_mutex_unlock(&engine->lock);
 	}
 }
 
@@ -414,13 +454,23 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 	return engine;
 }
 
+/* Requests taken and not finished.  Called with the lock. */
+static int
+in_work(const Engine *engine)
+{
+	return engine->stats.queued + engine->stats.ready + engine->computing;
+}
+
 void
 engine_submit(Engine *engine, Request *request)
 {
 	Lane *lane = request->lane;
 
 	request->next = NULL;
+	request->submit_us = now_us();
 	pthread_mutex_lock(&engine->lock);
+	if (in_work(engine) == 0)
+		engine->progress_us = request->submit_us;
 	if (lane->first == NULL)
 		lane->first = request;
 	else
@@ -452,6 +502,54 @@ engine_stats(Engine *engine, EngineStats *stats)
 	*stats = engine->stats;
 	pthread_mutex_unlock(&engine->lock);
 	models_totals(engine->models, &stats->models, &stats->model_memory);
+}
+
+void
+engine_times(Engine *engine, EngineTimes *times)
+{
+	pthread_mutex_lock(&engine->lock);
+	*times = engine->times;
+	pthread_mutex_unlock(&engine->lock);
+}
+
+void
+engine_times_reset(Engine *engine)
+{
+	pthread_mutex_lock(&engine->lock);
+	memset(&engine->times, 0, sizeof(engine->times));
+	pthread_mutex_unlock(&engine->lock);
+}
+
+ModelUse *
+engine_models(Engine *engine, int *count)
+{
+	return models_list(engine->models, count);
+}
+
+int64_t
+engine_stalled_us(Engine *engine)
+{
+	int64_t stalled = 0;
+
+	pthread_mutex_lock(&engine->lock);
+	if (in_work(engine) > 0)
+		stalled = now_us() - engine->progress_us;
+	pthread_mutex_unlock(&engine->lock);
+	return stalled;
+}
+
+bool
+engine_faulty(Engine *engine, Failure *failure)
+{
+	bool faulty;
+
+	pthread_mutex_lock(&engine->lock);
+	faulty = engine->faults >= MAX_FAULTS;
+	if (faulty)
+		refuse(failure, DEEPHASH_DEVICE, "device %s failed %d times in a row: %s",
+			   engine->device->name, engine->faults, engine->fault);
+	pthread_mutex_unlock(&engine->lock);
+	return faulty;
 }
 
 static void

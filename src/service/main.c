@@ -53,6 +53,8 @@ static const char usage[] =
 	"  --max-buffered BYTES       size of all images waiting (256 MiB)\n"
 	"  --max-pixels N             width times height of one image (100 million)\n"
 	"  --max-clients N            connections (1000)\n"
+	"  --stall-timeout MS         leave when no request gets on for so long; 0: never "
+	"(0)\n"
 	"  --no-sandbox               do not forbid network, programs and core files\n"
 	"It ends when its standard input does, in good order at SIGTERM.\n";
 
@@ -91,6 +93,7 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 		{"max-buffered", required_argument, NULL, 'B'},
 		{"max-pixels", required_argument, NULL, 'P'},
 		{"max-clients", required_argument, NULL, 'C'},
+		{"stall-timeout", required_argument, NULL, 'S'},
 		{"no-sandbox", no_argument, NULL, 'n'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
@@ -137,6 +140,9 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 				break;
 			case 'C':
 				config->max_clients = (int) number(name, optarg, 1, 1000000);
+				break;
+			case 'S':
+				config->stall_us = 1000 * number(name, optarg, 0, INT32_MAX);
 				break;
 			case 'n':
 				config->sandbox = false;

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "nn/plan.h"
 #include "service/sha256.h"
 
 struct Models
@@ -133,50 +134,6 @@ open_cached(Models *models, const uint8_t *sha256, Failure *failure)
 }
 
 /*
- * Make the network runnable, for batches as large as configured or, where that
- * would take more than all of device_memory, for smaller ones.
- */
-static bool
-load_net(Models *models, Model *model, Failure *failure)
-{
-	const NnGraph *graph = &model->file->graph;
-	const NnModelInfo *info = &model->file->info;
-	NnError err = {""};
-
-	model->image_bytes = (size_t) info->width * info->height * 3;
-	for (int batch = models->config->batch_size;; batch = (batch + 1) / 2)
-	{
-		size_t buffers = batch * (model->image_bytes + info->bits * sizeof(float));
-
-		model->net = models->device->load(graph, batch, models->config->threads, &err);
-		if (model->net == NULL && batch == 1)
-			return refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
-		if (model->net == NULL)
-			continue;
-		model->memory =
-			models->device->memory(model->net) + model->file->map_size + buffers;
-		if (model->memory <= (size_t) models->config->device_memory)
-		{
-			model->max_batch = batch;
-			break;
-		}
-		models->device->unload(model->net);
-		model->net = NULL;
-		if (batch == 1)
-			return refuse(failure, DEEPHASH_TOO_LARGE,
-						  "model needs %zu MB for one image, more than "
-						  "deephash.device_memory (%lld MB)",
-						  model->memory >> 20,
-						  (long long) models->config->device_memory >> 20);
-	}
-	model->images = malloc(model->max_batch * model->image_bytes);
-	model->logits = malloc(model->max_batch * sizeof(float) * info->bits);
-	if (model->images == NULL || model->logits == NULL)
-		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
-	return true;
-}
-
-/*
  * Evict idle models until `wanted` more bytes fit, as far as that is possible:
  * models in use stay, and the limit is then exceeded for a while rather than a
  * request refused.
@@ -206,6 +163,85 @@ make_room(Models *models, const Model *keep, size_t wanted)
 		*victim = evicted->next;
 		model_free(models, evicted);
 	}
+}
+
+/*
+ * What a network takes on the device at the least: its activations for a batch, which
+ * devices other than the CPU may keep in halves.  0 if the plan fails, which loading
+ * then explains.
+ */
+static size_t
+at_least(const Models *models, const NnGraph *graph, int batch)
+{
+	size_t bytes = models->device == &nn_cpu_device ? sizeof(float) : sizeof(float) / 2;
+	NnPlan plan;
+	NnError err;
+
+	if (!nn_plan(graph, batch, &plan, &err))
+		return 0;
+	bytes *= plan.floats;
+	nn_plan_free(&plan);
+	return bytes;
+}
+
+static bool
+refuse_size(const Models *models, size_t memory, Failure *failure)
+{
+	return refuse(failure, DEEPHASH_TOO_LARGE,
+				  "model needs %zu MB for one image, more than deephash.device_memory "
+				  "(%lld MB)",
+				  memory >> 20, (long long) models->config->device_memory >> 20);
+}
+
+/*
+ * Make the network runnable, for batches as large as configured or, where that
+ * would take more than all of device_memory, for smaller ones.
+ */
+static bool
+load_net(Models *models, Model *model, Failure *failure)
+{
+	const NnGraph *graph = &model->file->graph;
+	const NnModelInfo *info = &model->file->info;
+	size_t limit = (size_t) models->config->device_memory;
+	NnError err = {""};
+
+	model->image_bytes = (size_t) info->width * info->height * 3;
+	for (int batch = models->config->batch_size;; batch = (batch + 1) / 2)
+	{
+		size_t buffers = batch * (model->image_bytes + info->bits * sizeof(float));
+
+		model->memory = at_least(models, graph, batch) + buffers;
+		if (model->memory > limit && batch > 1)
+			continue;
+		if (model->memory > limit)
+			return refuse_size(models, model->memory, failure);
+		/* Those it drives out go first: the device may not hold both. */
+		pthread_mutex_lock(&models->lock);
+		make_room(models, model, model->memory);
+		pthread_mutex_unlock(&models->lock);
+
+		model->net = models->device->load(graph, batch, models->config->threads, &err);
+		if (model->net == NULL && batch == 1)
+			return refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+		if (model->net == NULL)
+			continue;
+		model->memory =
+			models->device->memory(model->net) + model->file->map_size + buffers;
+		if (model->memory <= limit)
+		{
+			model->max_batch = batch;
+			break;
+		}
+		models->device->unload(model->net);
+		model->net = NULL;
+		if (batch == 1)
+			return refuse_size(models, model->memory, failure);
+	}
+	model->images = malloc(model->max_batch * model->image_bytes);
+	model->logits = malloc(model->max_batch * sizeof(float) * info->bits);
+	if (model->images == NULL || model->logits == NULL)
+		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
+	return true;
 }
 
 static Model *
@@ -288,6 +324,7 @@ void
 models_release(Models *models, Model *model)
 {
 	pthread_mutex_lock(&models->lock);
+	model->last_use_us = now_us();
 	if (--model->users == 0)
 		make_room(models, NULL, 0);
 	pthread_mutex_unlock(&models->lock);
@@ -307,6 +344,34 @@ models_totals(Models *models, int *count, size_t *memory)
 		*memory += m->memory;
 	}
 	pthread_mutex_unlock(&models->lock);
+}
+
+ModelUse *
+models_list(Models *models, int *count)
+{
+	ModelUse *list;
+	int64_t now = now_us();
+	int n = 0;
+
+	pthread_mutex_lock(&models->lock);
+	for (Model *m = models->first; m; m = m->next)
+		n++;
+	list = malloc((n + 1) * sizeof(*list));
+	n = 0;
+	for (Model *m = models->first; m && list; m = m->next)
+	{
+		if (m->loading)
+			continue;
+		list[n] = (ModelUse){.bits = (int) m->file->info.bits,
+							 .max_batch = m->max_batch,
+							 .users = m->users,
+							 .memory = m->memory,
+							 .idle_us = m->users > 0 ? 0 : now - m->last_use_us};
+		memcpy(list[n++].sha256, m->sha256, sizeof(m->sha256));
+	}
+	pthread_mutex_unlock(&models->lock);
+	*count = n;
+	return list;
 }
 
 void

@@ -37,7 +37,8 @@ typedef enum DeephashKind
 	DEEPHASH_PING = 1,	  /* reply: empty */
 	DEEPHASH_CHECK_MODEL, /* can this model be loaded? reply: its metadata, JSON */
 	DEEPHASH_ENCODE,	  /* payload: a JPEG. reply: [bits float32 logits,] the code */
-	DEEPHASH_STATUS		  /* reply: what the engine is doing, JSON */
+	DEEPHASH_STATUS,	  /* reply: what the engine is doing, JSON */
+	DEEPHASH_RESET		  /* forget the statistics that STATUS tells. reply: empty */
 } DeephashKind;
 
 #define DEEPHASH_WANT_LOGITS 1u /* flag of ENCODE: the logits go before the code */

@@ -108,8 +108,26 @@ enum
 	FIXED
 };
 
+/*
+ * A device or a driver that does not return holds its thread for good, so that there is
+ * no orderly end to be had.
+ */
+static void
+leave_if_stalled(Server *server)
+{
+	int64_t limit = server->config->stall_us;
+
+	if (limit == 0 || engine_stalled_us(server->engine) < limit)
+		return;
+	say('F', "device %s: no request got on for %lld ms (deephash.engine_timeout)",
+		server->device, (long long) limit / 1000);
+	remove_socket(server);
+	_exit(1);
+}
+
+/* False: the supervisor is gone, or *failure says what went wrong. */
 static bool
-loop(Server *server, int life_fd, int quit_fd)
+loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 {
 	struct pollfd *fds = NULL;
 	int size = 0;
@@ -167,6 +185,12 @@ loop(Server *server, int life_fd, int quit_fd)
 		}
 		if (fds[WAKE].revents)
 			collect_done(server);
+		leave_if_stalled(server);
+		if (!server->draining && engine_faulty(server->engine, failure))
+		{
+			start_draining(server);
+			drain_until = now_us() + DRAIN_SECONDS * INT64_C(1000000);
+		}
 		n = FIXED;
 		for (Client *client = server->clients; client; client = client->next, n++)
 		{
@@ -184,8 +208,11 @@ bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
 {
-	Server server = {
-		.config = config, .device = device->name, .listen_fd = -1, .start_us = now_us()};
+	Server server = {.config = config,
+					 .device = device->name,
+					 .listen_fd = -1,
+					 .start_us = now_us(),
+					 .stats_since_us = now_us()};
 	bool orderly = false;
 
 	failure->text[0] = '\0';
@@ -201,7 +228,7 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 		{
 			say('R', "ready on device %s (%s), %d threads, batches of up to %d images",
 				device->name, device_text, config->threads, config->batch_size);
-			orderly = loop(&server, life_fd, quit_fd);
+			orderly = loop(&server, life_fd, quit_fd, failure);
 			if (orderly)
 				say_goodbye(&server);
 			remove_socket(&server);
@@ -217,5 +244,5 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	}
 	sweep_clients(&server);
 	close(server.wake);
-	return orderly;
+	return orderly && failure->text[0] == '\0';
 }

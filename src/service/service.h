@@ -5,6 +5,7 @@
  *	main.c     options, limits, device, good-bye
  *	server.c   one thread: sockets, frames, admission; with client.c, listen.c, status.c
  *	engine.c   queues, decoding threads, the computing thread that makes batches
+ *	stats.c    histograms
  *	models.c   the models in use: opened, checked, resident, evicted
  *	sandbox.c  what the process gives up
  *	util.c     failures, log lines, the clock
@@ -20,6 +21,7 @@
 #include "nn/device.h"
 #include "nn/model.h"
 #include "service/protocol.h"
+#include "service/stats.h"
 
 typedef struct ServiceConfig
 {
@@ -36,6 +38,7 @@ typedef struct ServiceConfig
 	int64_t max_buffered;	/* bytes of all requests read and not yet decoded */
 	int64_t max_pixels;		/* of one image */
 	int max_clients;
+	int64_t stall_us; /* no request moves for this long: the engine leaves; 0: never */
 	bool sandbox;
 } ServiceConfig;
 
@@ -79,6 +82,7 @@ typedef struct Model
 	int users;
 	bool loading;
 	uint64_t last_use;
+	int64_t last_use_us;
 	struct Model *next;
 } Model;
 
@@ -90,6 +94,18 @@ extern Models *models_create(const ServiceConfig *config, const NnDevice *device
 extern Model *models_acquire(Models *models, const uint8_t *sha256, Failure *failure);
 extern void models_release(Models *models, Model *model);
 extern void models_totals(Models *models, int *count, size_t *memory);
+
+/* A resident model as others may see it. */
+typedef struct ModelUse
+{
+	uint8_t sha256[DEEPHASH_SHA256_BYTES];
+	int bits, max_batch, users;
+	size_t memory;
+	int64_t idle_us; /* since it was last asked for */
+} ModelUse;
+
+/* All of them, malloc'ed (even if there are none); NULL: out of memory. */
+extern ModelUse *models_list(Models *models, int *count);
 extern void models_destroy(Models *models);
 
 /* ---------------------------------------------------------------- engine.c */
@@ -115,7 +131,8 @@ struct Request
 	uint8_t *payload; /* malloc'ed, head.length bytes */
 	Model *model;	  /* held while the request is in work */
 	uint8_t *pixels;  /* decoded, model->image_bytes */
-	int64_t ready_us; /* when it was decoded */
+	/* when it came, a thread began to decode it, and was done with that */
+	int64_t submit_us, decode_us, ready_us;
 	/* the answer */
 	DeephashStatus status;
 	uint32_t bits;
@@ -132,6 +149,16 @@ typedef struct EngineStats
 	size_t model_memory;
 } EngineStats;
 
+/* Since the last reset; times in microseconds. */
+typedef struct EngineTimes
+{
+	Histogram queue;   /* an image's time in queues, before decoding and after */
+	Histogram decode;  /* an image */
+	Histogram compute; /* a batch */
+	Histogram batch;   /* images of a batch */
+	uint64_t dropped;
+} EngineTimes;
+
 typedef struct Engine Engine;
 
 /* Starts the threads.  wake is an eventfd that is written when a request is done. */
@@ -141,6 +168,13 @@ extern void engine_submit(Engine *engine, Request *request);
 /* The requests done since the last call, linked by next. */
 extern Request *engine_done(Engine *engine);
 extern void engine_stats(Engine *engine, EngineStats *stats);
+extern void engine_times(Engine *engine, EngineTimes *times);
+extern void engine_times_reset(Engine *engine);
+extern ModelUse *engine_models(Engine *engine, int *count); /* as models_list */
+/* How long requests have been there of which none went a step on; 0: there are none. */
+extern int64_t engine_stalled_us(Engine *engine);
+/* Has the device failed MAX_FAULTS times in a row?  If so, the reason. */
+extern bool engine_faulty(Engine *engine, Failure *failure);
 /* Ends the threads; requests still queued are freed. */
 extern void engine_stop(Engine *engine);
 

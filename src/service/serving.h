@@ -51,6 +51,10 @@ typedef struct Server
 	bool draining;
 	int64_t start_us;
 	uint64_t served; /* requests answered */
+	/* since the last RESET */
+	int64_t stats_since_us;
+	uint64_t encode_answers;				 /* to ENCODE */
+	uint64_t answers[DEEPHASH_STATUS_COUNT]; /* to anything, by status */
 } Server;
 
 /* ---------------------------------------------------------------- client.c */
@@ -82,5 +86,6 @@ extern void remove_socket(const Server *server);
 /* ---------------------------------------------------------------- status.c */
 
 extern void answer_status(Server *server, Client *client);
+extern void reset_stats(Server *server);
 
 #endif

@@ -10,7 +10,7 @@ use Digest::SHA qw(sha256);
 use IO::Socket::UNIX;
 use Test::More;
 
-use constant { PING => 1, CHECK_MODEL => 2, ENCODE => 3, STATUS => 4 };
+use constant { PING => 1, CHECK_MODEL => 2, ENCODE => 3, STATUS => 4, RESET => 5 };
 use constant { OK => 0, NO_MODEL => 1, BAD_MODEL => 2, BAD_IMAGE => 3, TOO_LARGE => 4, BUSY => 7, CLOSING => 8, BAD_REQUEST => 9 };
 
 # The engine built with sanitizers, where there is one; they cannot work in the sandbox.
@@ -40,6 +40,9 @@ like($json, qr/"architecture".*fixture/, 'a description');
 is((ask($client, ENCODE, 11, sha256('nothing'), 0, $red))[0], NO_MODEL, 'a model that is not in the cache');
 is((ask($client, ENCODE, 12, $m64, 0, ''))[0], BAD_IMAGE, 'an empty image');
 is((ask($client, ENCODE, 13, $m64, 0, 'x' x 100000))[0], BAD_IMAGE, 'a large image that is none');
+
+is_deeply([ ask($client, RESET, 14, $none, 0, '') ], [ OK, RESET, 14, 0, '' ], 'reset');
+like(status($client), qr/"stats": \{"ms": \d+, "requests": 0, "images": 0, "batches": 0/, '... begins the statistics anew');
 
 # Many requests without waiting; answers come by number, in any order.
 my $many = '';
@@ -137,7 +140,7 @@ syswrite $half, substr request(ENCODE, 1, $m64, 0, $red), 0, 1000;
 close $half;
 close $slow;
 ok(wait_until(sub { status($client) =~ /"clients": 1,/ }, 10), 'nobody who left is kept');
-like(status($client), qr/"queued": 0, "buffered": 0\}/, '... nor anything of theirs');
+like(status($client), qr/"queued": 0, "buffered": 0,/, '... nor anything of theirs');
 
 # Too many: the rest is told so.
 my @crowd = map { connect_engine() } 1 .. 100;
