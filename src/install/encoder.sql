@@ -117,12 +117,12 @@ CREATE VIEW @extschema@.deephash_stats AS
          s.requests, s.images, s.batches,
          pg_catalog.round(s.images OPERATOR(pg_catalog./) NULLIF(s.batches, 0)::pg_catalog.numeric, 2) AS mean_batch,
          s.largest_batch,
-         q.p50 OPERATOR(pg_catalog./) 1000.0 AS queue_p50, q.p95 OPERATOR(pg_catalog./) 1000.0 AS queue_p95,
-         q.p99 OPERATOR(pg_catalog./) 1000.0 AS queue_p99,
-         d.p50 OPERATOR(pg_catalog./) 1000.0 AS decode_p50, d.p95 OPERATOR(pg_catalog./) 1000.0 AS decode_p95,
-         d.p99 OPERATOR(pg_catalog./) 1000.0 AS decode_p99,
-         c.p50 OPERATOR(pg_catalog./) 1000.0 AS compute_p50, c.p95 OPERATOR(pg_catalog./) 1000.0 AS compute_p95,
-         c.p99 OPERATOR(pg_catalog./) 1000.0 AS compute_p99,
+         pg_catalog.round(q.p50 OPERATOR(pg_catalog./) 1000, 3) AS queue_p50, pg_catalog.round(q.p95 OPERATOR(pg_catalog./) 1000, 3) AS queue_p95,
+         pg_catalog.round(q.p99 OPERATOR(pg_catalog./) 1000, 3) AS queue_p99,
+         pg_catalog.round(d.p50 OPERATOR(pg_catalog./) 1000, 3) AS decode_p50, pg_catalog.round(d.p95 OPERATOR(pg_catalog./) 1000, 3) AS decode_p95,
+         pg_catalog.round(d.p99 OPERATOR(pg_catalog./) 1000, 3) AS decode_p99,
+         pg_catalog.round(c.p50 OPERATOR(pg_catalog./) 1000, 3) AS compute_p50, pg_catalog.round(c.p95 OPERATOR(pg_catalog./) 1000, 3) AS compute_p95,
+         pg_catalog.round(c.p99 OPERATOR(pg_catalog./) 1000, 3) AS compute_p99,
          (SELECT COALESCE(pg_catalog.sum(e.value::pg_catalog.int8), 0)::pg_catalog.int8
           FROM pg_catalog.jsonb_each_text(s.errors) AS e) AS errors,
          s.errors AS errors_by_kind, s.dropped
