@@ -135,7 +135,7 @@ inference(const NnGraph *g, const uint8_t *images, int batch, int threads, doubl
 int
 main(int argc, char **argv)
 {
-	ArchOptions options;
+	ArchOptions options = {0};
 	TrainError err;
 	const Arch *arch;
 	NnGraph *g;
@@ -163,6 +163,11 @@ main(int argc, char **argv)
 		die(err.text);
 	options.height = options.width = side;
 	options.head = ARCH_CLASSES;
+	for (int c = 0; c < 3; c++)
+	{
+		options.mean[c] = 0.5f;
+		options.std[c] = 0.25f;
+	}
 	options.outputs = CLASSES;
 	g = arch_build(arch, &options, &err);
 	if (g == NULL)
