@@ -4,13 +4,21 @@
  *
  * With x a picture that carries its border of zeros, [H + 2p][W + 2p][C],
  *
- *		y[i][j][:] = sum over kh of x[i + kh][j .. j + KW - 1][:] * w[kh]
+ *		y[i][j][:] = sum over kh of x[s i + kh][s j .. s j + KW - 1][:] * w[kh]
  *
- * and the KW * C values of x are contiguous.  The gradient of the input is the same
- * sum over the gradient of the output, bordered by K - 1 - p zeros, with the weights
- * mirrored and transposed; the gradient of the weights sums x[i + kh][j + kw][c] *
- * dy[i][j][:] over positions and pictures.  Weights are kept in panels of as many
- * output columns as a tile has, so that they stream in order.
+ * and the KW * C values of x are contiguous; s is the stride.  The gradient of the
+ * weights sums x[s i + kh][s j + kw][c] * dy[i][j][:] over positions and pictures.
+ *
+ * The gradient of the input at position u takes the taps k with k = u + p (mod s):
+ *
+ *		dx[u] = sum over k of dy[(u + p - k) / s] * w[k]
+ *
+ * so positions fall into s phases along each axis, and each phase is a sum like the
+ * first, with stride 1, over dy bordered by zeros, with the phase's own taps in reverse
+ * order.  With s = 1 there is one phase, of all taps.
+ *
+ * Weights are kept in panels of as many output columns as a tile has, so that they
+ * stream in order.
  */
 #include "nn/conv_direct.h"
 #include "nn/tile.h"
@@ -22,9 +30,8 @@ nn_direct_geometry(const NnGraph *g, const NnNode *node, NnDirect *d)
 {
 	const NnShape *in = &g->node[node->input[0]].shape;
 
-	if (node->kind != NN_CONV2D || node->stride[0] != 1 || node->stride[1] != 1 ||
-		node->groups > 1 || node->pad[0] > node->kernel[0] - 1 ||
-		node->pad[1] > node->kernel[1] - 1)
+	if (node->kind != NN_CONV2D || node->groups > 1 ||
+		node->pad[0] > node->kernel[0] - 1 || node->pad[1] > node->kernel[1] - 1)
 		return false;
 	*d = (NnDirect){
 		.height = in->dim[0],
@@ -37,8 +44,69 @@ nn_direct_geometry(const NnGraph *g, const NnNode *node, NnDirect *d)
 		.kw = node->kernel[1],
 		.pad_h = node->pad[0],
 		.pad_w = node->pad[1],
+		.stride_h = node->stride[0],
+		.stride_w = node->stride[1],
 	};
 	return true;
+}
+
+/* One phase of the gradient of the input, along one axis. */
+typedef struct Phase
+{
+	int first, count; /* positions first, first + stride, ... */
+	int taps;		  /* tap r, r + stride, ...; 0: these positions get nothing */
+	int last;		  /* position of dy that the first one's first tap reads */
+} Phase;
+
+static Phase
+phase_of(int r, int size, int kernel, int stride, int pad)
+{
+	Phase p;
+
+	p.taps = r < kernel ? (kernel - r + stride - 1) / stride : 0;
+	p.first = ((r - pad) % stride + stride) % stride;
+	p.count = p.first < size ? (size - p.first + stride - 1) / stride : 0;
+	p.last = (p.first + pad - r) / stride;
+	return p;
+}
+
+/* Zeros before dy along one axis; *length: with those after it too. */
+static int
+zeros_before(int size, int out, int kernel, int stride, int pad, int *length)
+{
+	int before = 0;
+	int end = out;
+
+	for (int r = 0; r < stride; r++)
+	{
+		Phase p = phase_of(r, size, kernel, stride, pad);
+
+		if (p.taps == 0 || p.count == 0)
+			continue;
+		if (p.taps - 1 - p.last > before)
+			before = p.taps - 1 - p.last;
+		if (p.last + p.count > end)
+			end = p.last + p.count;
+	}
+	*length = before + end;
+	return before;
+}
+
+/* The frame of dy. */
+typedef struct Frame
+{
+	int top, left, height, width;
+} Frame;
+
+static Frame
+output_frame(const NnDirect *d)
+{
+	Frame f;
+
+	f.top =
+		zeros_before(d->height, d->out_height, d->kh, d->stride_h, d->pad_h, &f.height);
+	f.left = zeros_before(d->width, d->out_width, d->kw, d->stride_w, d->pad_w, &f.width);
+	return f;
 }
 
 static size_t
@@ -68,7 +136,9 @@ bordered_input(const NnDirect *d)
 static size_t
 bordered_output(const NnDirect *d)
 {
-	return (size_t) (d->height + d->kh - 1) * (d->width + d->kw - 1) * d->outputs;
+	Frame f = output_frame(d);
+
+	return (size_t) f.height * f.width * d->outputs;
 }
 
 size_t
@@ -96,26 +166,43 @@ nn_direct_pack(const NnDirect *d, const float *weight, float *packed)
 	}
 }
 
-void
-nn_direct_pack_input(const NnDirect *d, const float *weight, float *packed)
+/* The taps of one phase; returns the floats of its panels. */
+static size_t
+pack_phase(const NnDirect *d, const float *weight, int rh, int rw, float *packed)
 {
 	int lanes = nn_tile_kernel()->lanes;
-	int taps = d->kh * d->kw;
-	size_t panel = (size_t) taps * d->outputs * lanes;
+	int th = phase_of(rh, d->height, d->kh, d->stride_h, d->pad_h).taps;
+	int tw = phase_of(rw, d->width, d->kw, d->stride_w, d->pad_w).taps;
+	size_t panel = (size_t) th * tw * d->outputs * lanes;
 
 	memset(packed, 0, panels(d->channels, lanes) * panel * sizeof(float));
-	for (int c = 0; c < d->channels; c++)
+	for (int c = 0; panel && c < d->channels; c++)
 	{
 		float *to = packed + c / lanes * panel + c % lanes;
 
 		for (int o = 0; o < d->outputs; o++)
 		{
-			const float *from = weight + ((size_t) o * d->channels + c) * taps;
+			const float *from = weight + ((size_t) o * d->channels + c) * d->kh * d->kw;
 
-			for (int t = 0; t < taps; t++)
-				to[((size_t) (taps - 1 - t) * d->outputs + o) * lanes] = from[t];
+			for (int h = 0; h < th; h++)
+				for (int w = 0; w < tw; w++)
+				{
+					size_t tap = (size_t) (th - 1 - h) * tw + (tw - 1 - w);
+
+					to[(tap * d->outputs + o) * lanes] =
+						from[(rh + h * d->stride_h) * d->kw + rw + w * d->stride_w];
+				}
 		}
 	}
+	return panels(d->channels, lanes) * panel;
+}
+
+void
+nn_direct_pack_input(const NnDirect *d, const float *weight, float *packed)
+{
+	for (int rh = 0; rh < d->stride_h; rh++)
+		for (int rw = 0; rw < d->stride_w; rw++)
+			packed += pack_phase(d, weight, rh, rw, packed);
 }
 
 void
@@ -181,47 +268,56 @@ sweep(const NnTileKernel *kernel, NnTileArgs *t, int count, int columns)
 	t->c = c;
 }
 
-/*
- * The sum at the head of this file: n bordered pictures of frame_w columns and
- * `channels` channels to n of out_h x out_w x outputs.
- */
+/* The sum at the head of this file: what is read, and where results go. */
+typedef struct Correlation
+{
+	int n, kh, kw;
+	const float *frames; /* bordered pictures */
+	size_t frame;		 /* from one to the next */
+	int frame_w, channels;
+	ptrdiff_t line, step; /* from one position's window to that below, and the next */
+	const float *packed;
+	int out_h, out_w, outputs;
+	float *out;
+	ptrdiff_t out_picture, out_line, out_step;
+	bool add;
+} Correlation;
+
 static void
-correlate(const NnDirect *d, int n, const float *frames, size_t frame, int frame_w,
-		  int channels, const float *packed, int out_h, int out_w, int outputs,
-		  float *out, bool add)
+correlate(const Correlation *k)
 {
 	const NnTileKernel *kernel = nn_tile_kernel();
 	int lanes = kernel->lanes;
-	int depth = d->kw * channels;
-	size_t panel = (size_t) d->kh * depth * lanes;
-	size_t out_size = (size_t) out_h * out_w * outputs;
+	int depth = k->kw * k->channels;
+	size_t panel = (size_t) k->kh * depth * lanes;
 	NnTileArgs t = {
-		.as = (ptrdiff_t) frame_w * channels,
+		.as = (ptrdiff_t) k->frame_w * k->channels,
 		.ak = 1,
 		.bs = (ptrdiff_t) depth * lanes,
 		.bk = lanes,
 		.outer = 1,
-		.segments = d->kh,
+		.segments = k->kh,
 		.depth = depth,
-		.add = add,
+		.add = k->add,
 	};
 	/* Rows of a tile are positions of one line, or where lines are short, pictures. */
-	bool across = out_w < 6 && n > out_w;
+	bool across = k->out_w < 6 && k->n > k->out_w;
 
-	for (int first = 0; first < outputs; first += lanes)
+	t.am = across ? (ptrdiff_t) k->frame : k->step;
+	t.cm = across ? k->out_picture : k->out_step;
+	for (int first = 0; first < k->outputs; first += lanes)
 	{
-		int columns = outputs - first < lanes ? outputs - first : lanes;
+		int columns = k->outputs - first < lanes ? k->outputs - first : lanes;
 
-		t.b = packed + first / lanes * panel;
-		t.am = across ? (ptrdiff_t) frame : channels;
-		t.cm = across ? (ptrdiff_t) out_size : outputs;
-		for (int i = 0; i < (across ? 1 : n); i++)
-			for (int y = 0; y < out_h; y++)
-				for (int x = 0; x < (across ? out_w : 1); x++)
+		t.b = k->packed + first / lanes * panel;
+		for (int i = 0; i < (across ? 1 : k->n); i++)
+			for (int y = 0; y < k->out_h; y++)
+				for (int x = 0; x < (across ? k->out_w : 1); x++)
 				{
-					t.a = frames + i * frame + ((size_t) y * frame_w + x) * channels;
-					t.c = out + i * out_size + ((size_t) y * out_w + x) * outputs + first;
-					sweep(kernel, &t, across ? n : out_w, columns);
+					t.a = k->frames + i * k->frame + y * k->line + x * k->step;
+					t.c = k->out + i * k->out_picture + y * k->out_line +
+						  x * k->out_step + first;
+					sweep(kernel, &t, across ? k->n : k->out_w, columns);
 				}
 	}
 }
@@ -232,18 +328,37 @@ nn_direct_forward(const NnDirect *d, int n, const float *in, const float *packed
 {
 	const float *frames = in;
 	size_t rows = (size_t) n * d->out_height * d->out_width;
+	int frame_w = d->width + 2 * d->pad_w;
 
 	if (d->pad_h || d->pad_w)
 	{
 		border(in, n, d->height, d->width, d->channels, d->pad_h, d->pad_w,
-			   d->height + 2 * d->pad_h, d->width + 2 * d->pad_w, scratch);
+			   d->height + 2 * d->pad_h, frame_w, scratch);
 		frames = scratch;
 	}
 	if (bias)
 		for (size_t r = 0; r < rows; r++)
 			memcpy(out + r * d->outputs, bias, d->outputs * sizeof(float));
-	correlate(d, n, frames, bordered_input(d), d->width + 2 * d->pad_w, d->channels,
-			  packed, d->out_height, d->out_width, d->outputs, out, bias != NULL);
+	correlate(&(Correlation){
+		.n = n,
+		.kh = d->kh,
+		.kw = d->kw,
+		.frames = frames,
+		.frame = bordered_input(d),
+		.frame_w = frame_w,
+		.channels = d->channels,
+		.line = (ptrdiff_t) d->stride_h * frame_w * d->channels,
+		.step = (ptrdiff_t) d->stride_w * d->channels,
+		.packed = packed,
+		.out_h = d->out_height,
+		.out_w = d->out_width,
+		.outputs = d->outputs,
+		.out = out,
+		.out_picture = (ptrdiff_t) d->out_height * d->out_width * d->outputs,
+		.out_line = (ptrdiff_t) d->out_width * d->outputs,
+		.out_step = d->outputs,
+		.add = bias != NULL,
+	});
 }
 
 /* frames: bordered inputs; dy: bordered gradients, from the first inner position. */
@@ -256,8 +371,8 @@ weight_gradient(const NnDirect *d, int n, const float *frames, const float *dy,
 	NnTileArgs t = {
 		.am = 1,
 		.ao = (ptrdiff_t) bordered_input(d),
-		.as = (ptrdiff_t) frame_w * d->channels,
-		.ak = d->channels,
+		.as = (ptrdiff_t) d->stride_h * frame_w * d->channels,
+		.ak = (ptrdiff_t) d->stride_w * d->channels,
 		.bo = (ptrdiff_t) dy_frame,
 		.bs = (ptrdiff_t) dy_width * d->outputs,
 		.bk = d->outputs,
@@ -283,19 +398,61 @@ weight_gradient(const NnDirect *d, int n, const float *frames, const float *dy,
 	}
 }
 
+/* dy: bordered gradients in frames f. */
+static void
+input_gradient(const NnDirect *d, int n, const float *dy, const Frame *f,
+			   const float *packed, float *dx, bool add)
+{
+	int lanes = nn_tile_kernel()->lanes;
+	ptrdiff_t line = (ptrdiff_t) d->width * d->channels;
+	Correlation k = {
+		.n = n,
+		.frame = (size_t) f->height * f->width * d->outputs,
+		.frame_w = f->width,
+		.channels = d->outputs,
+		.line = (ptrdiff_t) f->width * d->outputs,
+		.step = d->outputs,
+		.outputs = d->channels,
+		.out_picture = d->height * line,
+		.out_line = d->stride_h * line,
+		.out_step = (ptrdiff_t) d->stride_w * d->channels,
+		.add = add,
+	};
+
+	if (!add && (d->kh < d->stride_h || d->kw < d->stride_w))
+		memset(dx, 0, n * k.out_picture * sizeof(float));
+	for (int rh = 0; rh < d->stride_h; rh++)
+		for (int rw = 0; rw < d->stride_w; rw++)
+		{
+			Phase h = phase_of(rh, d->height, d->kh, d->stride_h, d->pad_h);
+			Phase w = phase_of(rw, d->width, d->kw, d->stride_w, d->pad_w);
+
+			k.kh = h.taps;
+			k.kw = w.taps;
+			k.packed = packed;
+			packed += panels(d->channels, lanes) * lanes * h.taps * w.taps * d->outputs;
+			k.out_h = h.count;
+			k.out_w = w.count;
+			k.frames = dy + ((ptrdiff_t) (f->top + h.last - h.taps + 1) * f->width +
+							 f->left + w.last - w.taps + 1) *
+								d->outputs;
+			k.out = dx + h.first * line + (ptrdiff_t) w.first * d->channels;
+			if (h.taps && w.taps && h.count && w.count)
+				correlate(&k);
+		}
+}
+
 void
 nn_direct_backward(const NnDirect *d, int n, const float *in, const float *packed_input,
 				   const float *grad_out, float *grad_in, bool add, float *grad_weight,
 				   float *scratch)
 {
-	int top = d->kh - 1 - d->pad_h;
-	int left = d->kw - 1 - d->pad_w;
-	int dy_width = d->width + d->kw - 1;
+	Frame f = output_frame(d);
 	float *dy = scratch;
 	float *x = scratch + bordered_output(d) * n + nn_tile_kernel()->lanes;
 
-	border(grad_out, n, d->out_height, d->out_width, d->outputs, top, left,
-		   d->height + d->kh - 1, dy_width, dy);
+	border(grad_out, n, d->out_height, d->out_width, d->outputs, f.top, f.left, f.height,
+		   f.width, dy);
 	if (grad_weight)
 	{
 		const float *frames = in;
@@ -308,10 +465,10 @@ nn_direct_backward(const NnDirect *d, int n, const float *in, const float *packe
 		}
 		/* Tiles read up to `lanes` floats past the last value of dy. */
 		memset(dy + bordered_output(d) * n, 0, nn_tile_kernel()->lanes * sizeof(float));
-		weight_gradient(d, n, frames, dy + ((size_t) top * dy_width + left) * d->outputs,
-						dy_width, bordered_output(d), grad_weight);
+		weight_gradient(d, n, frames,
+						dy + ((size_t) f.top * f.width + f.left) * d->outputs, f.width,
+						bordered_output(d), grad_weight);
 	}
 	if (grad_in)
-		correlate(d, n, dy, bordered_output(d), dy_width, d->outputs, packed_input,
-				  d->height, d->width, d->channels, grad_in, add);
+		input_gradient(d, n, dy, &f, packed_input, grad_in, add);
 }

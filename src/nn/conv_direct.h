@@ -1,6 +1,6 @@
 /*
  * conv_direct.h
- *	  Convolution with stride 1 and one group, without a matrix of patches.
+ *	  Convolution of one group, without a matrix of patches.
  *
  * Forward, gradient of the input and gradient of the weights, each for a few
  * pictures in the calling thread.  On AVX-512 this runs at about twice the speed
@@ -17,6 +17,7 @@ typedef struct NnDirect
 	int height, width, channels;		/* input */
 	int out_height, out_width, outputs; /* output */
 	int kh, kw, pad_h, pad_w;
+	int stride_h, stride_w;
 } NnDirect;
 
 /* Fills d and returns true when this kind of convolution can do node. */

@@ -3,7 +3,7 @@
  *	  Convolution forward.
  *
  * Three ways, by shape:
- *	- stride 1 and one group: directly, without a matrix (conv_direct.c), picture by
+ *	- one group: directly, without a matrix (conv_direct.c), picture by
  *	  picture; on AVX-512 one thread of it outruns two of the next;
  *	- one input and one output channel a group (depthwise): taps times rows;
  *	- everything else: im2col in tiles that stay in cache, then SGEMM.

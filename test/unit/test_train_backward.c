@@ -507,8 +507,8 @@ reference(const NnDirect *d, int n, const float *x, const float *w, const float 
 						for (int kw = 0; kw < d->kw; kw++)
 							for (int c = 0; c < d->channels; c++)
 							{
-								int sy = oy + kh - d->pad_h;
-								int sx = ox + kw - d->pad_w;
+								int sy = oy * d->stride_h + kh - d->pad_h;
+								int sx = ox * d->stride_w + kw - d->pad_w;
 								size_t from, weight;
 
 								if (sy < 0 || sy >= d->height || sx < 0 || sx >= d->width)
@@ -535,8 +535,8 @@ check_direct(NnDirect d, int n)
 	double *ry, *rdx, *rdw;
 	double scale = d.kh * d.kw * (d.channels > d.outputs ? d.channels : d.outputs);
 
-	d.out_height = d.height + 2 * d.pad_h - d.kh + 1;
-	d.out_width = d.width + 2 * d.pad_w - d.kw + 1;
+	d.out_height = (d.height + 2 * d.pad_h - d.kh) / d.stride_h + 1;
+	d.out_width = (d.width + 2 * d.pad_w - d.kw) / d.stride_w + 1;
 	out = (size_t) n * d.out_height * d.out_width * d.outputs;
 	x = random_floats(in);
 	w = random_floats(weights);
@@ -593,12 +593,16 @@ check_direct(NnDirect d, int n)
 static void
 test_direct(void **state)
 {
-	static const int cases[][10] = {
-		/* n, h, w, in, out, kh, kw, pad h, pad w */
-		{1, 5, 6, 3, 24, 2, 2, 0, 0},  {2, 31, 31, 24, 32, 3, 3, 1, 1},
-		{3, 7, 7, 16, 40, 3, 3, 1, 1}, {9, 3, 3, 33, 17, 3, 3, 1, 1},
-		{2, 4, 15, 5, 1, 1, 1, 0, 0},  {1, 6, 5, 2, 65, 5, 3, 2, 1},
-		{16, 1, 2, 7, 9, 3, 3, 1, 1},  {2, 6, 9, 4, 33, 4, 2, 3, 1},
+	static const int cases[][11] = {
+		/* n, h, w, in, out, kh, kw, pad h, pad w, stride h, stride w */
+		{1, 5, 6, 3, 24, 2, 2, 0, 0, 1, 1},	  {2, 31, 31, 24, 32, 3, 3, 1, 1, 1, 1},
+		{3, 7, 7, 16, 40, 3, 3, 1, 1, 1, 1},  {9, 3, 3, 33, 17, 3, 3, 1, 1, 1, 1},
+		{2, 4, 15, 5, 1, 1, 1, 0, 0, 1, 1},	  {1, 6, 5, 2, 65, 5, 3, 2, 1, 1, 1},
+		{16, 1, 2, 7, 9, 3, 3, 1, 1, 1, 1},	  {2, 6, 9, 4, 33, 4, 2, 3, 1, 1, 1},
+		{2, 32, 32, 5, 40, 3, 3, 1, 1, 2, 2}, {9, 8, 8, 7, 33, 3, 3, 1, 1, 2, 2},
+		{3, 9, 7, 6, 20, 1, 1, 0, 0, 2, 2},	  {2, 33, 34, 3, 17, 16, 16, 0, 0, 16, 16},
+		{2, 13, 12, 3, 9, 7, 7, 3, 3, 2, 2},  {1, 14, 11, 4, 8, 5, 4, 0, 3, 3, 2},
+		{2, 10, 11, 3, 8, 2, 3, 1, 0, 5, 4},  {1, 4, 4, 2, 3, 3, 3, 2, 2, 4, 3},
 	};
 
 	(void) state;
@@ -613,7 +617,9 @@ test_direct(void **state)
 								.kh = c[5],
 								.kw = c[6],
 								.pad_h = c[7],
-								.pad_w = c[8]},
+								.pad_w = c[8],
+								.stride_h = c[9],
+								.stride_w = c[10]},
 					 c[0]);
 	}
 }
