@@ -97,7 +97,7 @@ settle_batchnorm_sums(Tape *t, int i)
 	for (int p = 0; p < 2; p++)
 		if (t->graph->param[node->param[p]].trainable)
 		{
-			float *grad = t->slice_grad[0] + t->param_at[node->param[p]];
+			float *grad = t->sum + t->param_at[node->param[p]];
 			const double *from = bn->sums + (p == 0 ? channels : 0);
 
 			for (int c = 0; c < channels; c++)
@@ -138,11 +138,12 @@ batchnorm_input(Tape *t, int i, int first, int n, float *scratch)
 }
 
 static void
-backward_node(Tape *t, int i, int slice, int first, int n, float *scratch)
+backward_node(Tape *t, int i, int first, int n, float *scratch)
 {
 	const NnNode *node = &t->graph->node[i];
 	TapeNode *tn = &t->node[i];
 	NnCall call = tape_call(t, i, first, n, scratch);
+	size_t begin = t->segment[tn->segment].grad_begin;
 
 	call.grad_out = tape_grad_of(t, i, first, scratch);
 	for (int k = 0; k < node->ninputs; k++)
@@ -153,7 +154,8 @@ backward_node(Tape *t, int i, int slice, int first, int n, float *scratch)
 		}
 	for (int p = 0; p < node->nparams; p++)
 		if (node->param[p] >= 0 && t->graph->param[node->param[p]].trainable)
-			call.grad_param[p] = t->slice_grad[slice] + t->param_at[node->param[p]];
+			call.grad_param[p] =
+				scratch + t->slice_grad_at + (t->param_at[node->param[p]] - begin);
 
 	if (!tn->direct)
 	{
@@ -165,6 +167,25 @@ backward_node(Tape *t, int i, int slice, int first, int n, float *scratch)
 					   call.scratch);
 	for (size_t r = 0; call.grad_param[1] && r < n * tn->size / tn->channels; r++)
 		add_to(call.grad_param[1], call.grad_out + r * tn->channels, tn->channels);
+}
+
+/*
+ * A slice's gradients into the sum, slice after slice, so that it does not depend on
+ * who was faster.  Slices are handed out in this order: whoever is waited for is at
+ * work.
+ */
+static void
+add_in_turn(Tape *t, int slice, const TapeSegment *seg, const float *slice_grad)
+{
+	pthread_mutex_lock(&t->lock);
+	while (t->turn != slice)
+		pthread_cond_wait(&t->turned, &t->lock);
+	pthread_mutex_unlock(&t->lock);
+	add_to(t->sum + seg->grad_begin, slice_grad, seg->grad_end - seg->grad_begin);
+	pthread_mutex_lock(&t->lock);
+	t->turn = (slice + 1) % TAPE_SLICES;
+	pthread_cond_broadcast(&t->turned);
+	pthread_mutex_unlock(&t->lock);
 }
 
 static void
@@ -180,6 +201,8 @@ backward_slice(Tape *t, int slice, float *scratch, void *arg)
 		(t->graph->node[above].kind != NN_BATCHNORM || !t->node[above].gives_grad[0]))
 		above = -1;
 	tape_slice(t, slice, &begin, &end);
+	memset(scratch + t->slice_grad_at, 0,
+		   (seg->grad_end - seg->grad_begin) * sizeof(float));
 	for (int first = begin; first < end; first += seg->group)
 	{
 		int n = end - first < seg->group ? end - first : seg->group;
@@ -195,19 +218,12 @@ backward_slice(Tape *t, int slice, float *scratch, void *arg)
 			else if (t->graph->node[i].kind == NN_BATCHNORM)
 				batchnorm_sums(t, i, slice, first, n, scratch);
 			else
-				backward_node(t, i, slice, first, n, scratch);
+				backward_node(t, i, first, n, scratch);
 	}
+	add_in_turn(t, slice, seg, scratch + t->slice_grad_at);
 }
 
-static void
-zero_slice(Tape *t, int slice, float *scratch, void *arg)
-{
-	(void) scratch;
-	(void) arg;
-	memset(t->slice_grad[slice], 0, t->grad_size * sizeof(float));
-}
-
-/* Parameters begin .. end-1: sum the slices in order, undo the layout of direct ones. */
+/* Parameters begin .. end-1: undo the layout of direct convolutions. */
 static void
 reduce_range(void *arg, int begin, int end, int thread)
 {
@@ -221,21 +237,18 @@ reduce_range(void *arg, int begin, int end, int thread)
 
 		if (!t->graph->param[p].trainable)
 			continue;
-		for (int s = 1; s < TAPE_SLICES; s++)
-			add_to(t->slice_grad[0] + at, t->slice_grad[s] + at, size);
 		if (!t->accumulate)
 			memset(t->grad + at, 0, size * sizeof(float));
 		for (int i = 0; i < t->graph->nnodes; i++)
 			if (t->node[i].direct && t->graph->node[i].param[0] == p)
 			{
-				nn_direct_unpack_grad(&t->node[i].conv, t->slice_grad[0] + at,
-									  t->grad + at);
+				nn_direct_unpack_grad(&t->node[i].conv, t->sum + at, t->grad + at);
 				size = 0;
 			}
 		if (t->accumulate)
-			add_to(t->grad + at, t->slice_grad[0] + at, size);
+			add_to(t->grad + at, t->sum + at, size);
 		else
-			memcpy(t->grad + at, t->slice_grad[0] + at, size * sizeof(float));
+			memcpy(t->grad + at, t->sum + at, size * sizeof(float));
 	}
 }
 
@@ -260,7 +273,7 @@ tape_backward_outputs(Tape *t, const float *const *grad_out, bool accumulate)
 		else if (out->grad)
 			memset(out->grad, 0, t->n * out->size * sizeof(float));
 	}
-	tape_slices(t, zero_slice, NULL);
+	memset(t->sum, 0, t->grad_size * sizeof(float));
 	for (int s = t->nsegments - 1; s >= 0; s--)
 	{
 		TapeSegment *seg = &t->segment[s];

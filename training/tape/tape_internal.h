@@ -23,6 +23,8 @@
 #include "nn/op.h"
 #include "training/tape/tape.h"
 
+#include <pthread.h>
+
 typedef struct TapeNode
 {
 	size_t size; /* floats of one picture's output */
@@ -50,8 +52,9 @@ typedef struct TapeNode
 
 typedef struct TapeSegment
 {
-	int first, end; /* nodes */
-	int group;		/* pictures that run together */
+	int first, end;				 /* nodes */
+	int group;					 /* pictures that run together */
+	size_t grad_begin, grad_end; /* in sum: parameters that its slices gather */
 } TapeSegment;
 
 struct Tape
@@ -64,12 +67,17 @@ struct Tape
 	int nsegments;
 	TapeSegment *segment;
 	int threads;
-	float **scratch;				/* per thread */
-	size_t scratch_size;			/* floats */
-	size_t op_scratch_at;			/* where the operation's own part begins */
-	float *slice_grad[TAPE_SLICES]; /* all parameters' gradients, one after another */
-	float *grad;					/* the same, summed, in the parameters' layouts */
-	size_t *param_at;				/* offset of each parameter there */
+	float **scratch;	  /* per thread */
+	size_t scratch_size;  /* floats */
+	size_t op_scratch_at; /* where the operation's own part begins */
+	size_t slice_grad_at; /* where in scratch a slice gathers gradients of its segment */
+	float *sum;			  /* all parameters' gradients, one after another */
+	float *grad;		  /* the same, in the parameters' layouts */
+	pthread_mutex_t lock;
+	pthread_cond_t turned;
+	int turn;		  /* the slice that may add to sum */
+	size_t *param_at; /* offset of each parameter there */
+	bool *param_placed;
 	size_t grad_size;
 	size_t memory;
 	/* of the pass under way */

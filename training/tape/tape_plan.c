@@ -233,6 +233,60 @@ take_node(Tape *t, int i)
 	return ok;
 }
 
+/*
+ * Parameters' places in sum, those of a segment side by side, and room in scratch for
+ * a slice's gradients of one segment.  Batch norms gather theirs elsewhere.
+ */
+static void
+plan_gradients(Tape *t)
+{
+	const NnGraph *g = t->graph;
+	bool *placed = t->param_placed;
+	size_t most = 0;
+
+	for (int s = 0; s < t->nsegments; s++)
+	{
+		TapeSegment *seg = &t->segment[s];
+
+		seg->grad_begin = SIZE_MAX;
+		for (int i = seg->first; i < seg->end; i++)
+			for (int k = 0; k < g->node[i].nparams; k++)
+			{
+				int p = g->node[i].param[k];
+				size_t room;
+
+				if (p < 0 || !g->param[p].trainable)
+					continue;
+				room = (nn_shape_size(&g->param[p].shape) + 15) / 16 * 16;
+				if (!placed[p])
+				{
+					t->param_at[p] = t->grad_size;
+					t->grad_size += room;
+					placed[p] = true;
+				}
+				if (g->node[i].kind == NN_BATCHNORM)
+					continue;
+				if (t->param_at[p] < seg->grad_begin)
+					seg->grad_begin = t->param_at[p];
+				if (t->param_at[p] + room > seg->grad_end)
+					seg->grad_end = t->param_at[p] + room;
+			}
+		if (seg->grad_begin > seg->grad_end)
+			seg->grad_begin = seg->grad_end;
+		if (seg->grad_end - seg->grad_begin > most)
+			most = seg->grad_end - seg->grad_begin;
+	}
+	/* a trainable parameter that no node reads has a gradient too, of zeros */
+	for (int p = 0; p < g->nparams; p++)
+		if (g->param[p].trainable && !placed[p])
+		{
+			t->param_at[p] = t->grad_size;
+			t->grad_size += (nn_shape_size(&g->param[p].shape) + 15) / 16 * 16;
+		}
+	t->slice_grad_at = t->scratch_size;
+	t->scratch_size += most;
+}
+
 static bool
 take_memory(Tape *t)
 {
@@ -249,20 +303,15 @@ take_memory(Tape *t)
 		need = scratch > need ? scratch : need;
 	}
 	t->op_scratch_at = (t->op_scratch_at + 15) / 16 * 16;
-	t->scratch_size = t->op_scratch_at + need + 64;
+	t->scratch_size = (t->op_scratch_at + need + 64 + 15) / 16 * 16;
+	if (t->backward)
+		plan_gradients(t);
 	for (int i = 0; i < t->threads; i++)
 		t->scratch[i] = take(t, t->scratch_size * sizeof(float), &ok);
 	if (t->backward)
 	{
-		for (int i = 0; i < g->nparams; i++)
-		{
-			t->param_at[i] = t->grad_size;
-			if (g->param[i].trainable)
-				t->grad_size += (nn_shape_size(&g->param[i].shape) + 15) / 16 * 16;
-		}
 		t->grad = take(t, t->grad_size * sizeof(float), &ok);
-		for (int s = 0; s < TAPE_SLICES; s++)
-			t->slice_grad[s] = take(t, t->grad_size * sizeof(float), &ok);
+		t->sum = take(t, t->grad_size * sizeof(float), &ok);
 	}
 	return ok;
 }
@@ -285,7 +334,10 @@ tape_new(NnGraph *graph, int max_batch, NnPool *pool, TapeUse use, TrainError *e
 		t->segment = calloc(graph->nnodes, sizeof(*t->segment));
 		t->scratch = calloc(t->threads, sizeof(*t->scratch));
 		t->param_at = calloc(graph->nparams + 1, sizeof(*t->param_at));
-		ok = t->node && t->segment && t->scratch && t->param_at;
+		t->param_placed = calloc(graph->nparams + 1, sizeof(*t->param_placed));
+		ok = t->node && t->segment && t->scratch && t->param_at && t->param_placed;
+		pthread_mutex_init(&t->lock, NULL);
+		pthread_cond_init(&t->turned, NULL);
 	}
 	if (ok)
 	{
@@ -338,9 +390,11 @@ tape_free(Tape *t)
 	}
 	for (int i = 0; t->scratch && i < t->threads; i++)
 		free(t->scratch[i]);
-	for (int s = 0; s < TAPE_SLICES; s++)
-		free(t->slice_grad[s]);
+	pthread_mutex_destroy(&t->lock);
+	pthread_cond_destroy(&t->turned);
+	free(t->sum);
 	free(t->grad);
+	free(t->param_placed);
 	free(t->param_at);
 	free(t->scratch);
 	free(t->segment);
