@@ -157,6 +157,16 @@ extern void nn_depthwise_weights(const NnConv *conv, const float *weight, float 
 /* Rows of the matrix that keep it in a core's second-level cache, at least 1. */
 extern int nn_conv_tile_rows(const NnConv *conv);
 
+/*
+ * Its gradient at x is that at y = act(x), bit for bit: the backward pass reads the
+ * output instead of the input, so that nobody need keep both.
+ */
+static inline bool
+nn_activation_by_output(NnActivation act)
+{
+	return act == NN_RELU;
+}
+
 /* kernels.c: y = act(x) and, for the backward pass, dx (+)= dy act'(x). */
 extern void nn_activate(NnActivation act, const float *x, float *y, size_t n);
 extern void nn_activate_backward(NnActivation act, const float *x, const float *dy,

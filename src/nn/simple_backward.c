@@ -7,10 +7,13 @@
 void
 nn_activation_backward(const NnCall *call)
 {
+	NnActivation act = call->node->activation;
+
 	if (call->grad_in[0])
-		nn_activate_backward(
-			call->node->activation, call->in[0], call->grad_out, call->grad_in[0],
-			call->n * nn_shape_size(&call->node->shape), call->add_grad_in[0]);
+		nn_activate_backward(act, nn_activation_by_output(act) ? call->out : call->in[0],
+							 call->grad_out, call->grad_in[0],
+							 call->n * nn_shape_size(&call->node->shape),
+							 call->add_grad_in[0]);
 }
 
 void

@@ -11,21 +11,26 @@
 #define GROUP_FLOATS (80 * 1024)
 #define GROUP_MAX 16
 
-/* Does the backward pass of a kind read its inputs or its output? */
+/* Does the backward pass of a node read its inputs or its output? */
 static bool
-reads_input(NnOpKind kind)
+reads_input(const NnNode *node)
 {
+	NnOpKind kind = node->kind;
+
+	if (kind == NN_ACTIVATION)
+		return !nn_activation_by_output(node->activation);
 	return kind == NN_CONV2D || kind == NN_LINEAR || kind == NN_BATCHNORM ||
-		   kind == NN_LAYERNORM || kind == NN_ACTIVATION || kind == NN_MAXPOOL ||
-		   kind == NN_ATTENTION || kind == NN_MUL || kind == NN_LAYERSCALE ||
-		   kind == NN_CONV_TRANSPOSE2D || kind == NN_EMBEDDING || kind == NN_SIMAM ||
-		   kind == NN_REPARAMETERISE || kind == NN_WINDOW_ATTENTION;
+		   kind == NN_LAYERNORM || kind == NN_MAXPOOL || kind == NN_ATTENTION ||
+		   kind == NN_MUL || kind == NN_LAYERSCALE || kind == NN_CONV_TRANSPOSE2D ||
+		   kind == NN_EMBEDDING || kind == NN_SIMAM || kind == NN_REPARAMETERISE ||
+		   kind == NN_WINDOW_ATTENTION;
 }
 
 static bool
-reads_output(NnOpKind kind)
+reads_output(const NnNode *node)
 {
-	return kind == NN_MAXPOOL || kind == NN_SOFTMAX;
+	return node->kind == NN_MAXPOOL || node->kind == NN_SOFTMAX ||
+		   (node->kind == NN_ACTIVATION && nn_activation_by_output(node->activation));
 }
 
 static void
@@ -106,7 +111,7 @@ find_kept(Tape *t)
 		TapeNode *n = &t->node[i];
 		NnOpKind kind = g->node[i].kind;
 
-		if (keep && n->wants_grad && reads_output(kind))
+		if (keep && n->wants_grad && reads_output(&g->node[i]))
 			n->value_kept = true;
 		if (kind == NN_BATCHNORM && n->back_segment != n->segment)
 			n->grad_kept = true;
@@ -115,7 +120,7 @@ find_kept(Tape *t)
 			TapeNode *from = &t->node[g->node[i].input[k]];
 
 			if (from->segment != n->segment ||
-				(keep && n->wants_grad && reads_input(kind)))
+				(keep && n->wants_grad && reads_input(&g->node[i])))
 				from->value_kept = true;
 			if (from->back_segment != n->back_segment)
 				from->grad_kept = true;
