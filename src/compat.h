@@ -40,6 +40,11 @@
 #define compat_vacuum_delay_point() vacuum_delay_point()
 #endif
 
+/* 14 gave the predefined roles their names. */
+#if PG_VERSION_NUM < 140000
+#define ROLE_PG_READ_ALL_STATS DEFAULT_ROLE_READ_ALL_STATS
+#endif
+
 /* 14 tells an index's insert whether the indexed value changed. */
 #if PG_VERSION_NUM >= 140000
 #define COMPAT_INDEX_UNCHANGED bool unchanged,

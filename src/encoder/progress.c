@@ -98,7 +98,7 @@ read_report(const char *path, Oid *database, Oid *role, EncodeProgress *progress
 			   &progress->done, &progress->refused, &at) < 7 ||
 		at == 0)
 		return false;
-	strlcpy(progress->model, line + at, sizeof(progress->model));
+	snprintf(progress->model, sizeof(progress->model), "%s", line + at);
 	return true;
 }
 

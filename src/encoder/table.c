@@ -400,7 +400,7 @@ deephash_encode_table(PG_FUNCTION_ARGS)
 	job.batch = PG_GETARG_INT32(4);
 	job.bad = bad_images(text_to_cstring(PG_GETARG_TEXT_PP(5)));
 	describe_table(&job, PG_GETARG_OID(0), image, code);
-	strlcpy(job.progress.model, NameStr(job.model.name), NAMEDATALEN);
+	memcpy(job.progress.model, NameStr(job.model.name), NAMEDATALEN);
 	prepare_plans(&job, quote_identifier(image), quote_identifier(code),
 				  encoder_hashcode_type(job.model.schema));
 	job.context = AllocSetContextCreate(CurrentMemoryContext, "deephash batch",
