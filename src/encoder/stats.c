@@ -5,6 +5,7 @@
  */
 #include "encoder/encoder.h"
 
+#include "access/htup_details.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"

@@ -173,7 +173,9 @@ make_room(Models *models, const Model *keep, size_t wanted)
 static size_t
 at_least(const Models *models, const NnGraph *graph, int batch)
 {
-	size_t bytes = models->device == &nn_cpu_device ? sizeof(float) : sizeof(float) / 2;
+	size_t bytes = strcmp(models->device->name, nn_cpu_device.name) == 0
+					   ? sizeof(float)
+					   : sizeof(float) / 2;
 	NnPlan plan;
 	NnError err;
 

@@ -219,6 +219,40 @@ test_smaller_batches(void **state)
 	models_destroy(models);
 }
 
+static int loads;
+
+static NnNet *
+counted_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
+{
+	loads++;
+	return nn_cpu_device.load(graph, max_batch, threads, err);
+}
+
+/*
+ * What its plan shows to be too large never reaches the device, which others may share.
+ */
+static void
+test_memory_before_loading(void **state)
+{
+	NnDevice device = nn_cpu_device;
+	ServiceConfig config = config_with(1000);
+	Failure failure;
+	Models *models;
+
+	(void) state;
+	device.load = counted_load;
+	loads = 0;
+	models = models_create(&config, &device, &failure);
+	expect_refused(models, name[0], DEEPHASH_TOO_LARGE);
+	assert_int_equal(loads, 0);
+	models_destroy(models);
+	config.device_memory = INT64_C(1) << 30;
+	models = models_create(&config, &device, &failure);
+	models_release(models, models_acquire(models, name[0], &failure));
+	assert_int_equal(loads, 1);
+	models_destroy(models);
+}
+
 /* Write bytes as the file that has the name of model `which`, run a check, restore. */
 static void
 test_bad_files(void **state)
@@ -320,8 +354,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shared),			cmocka_unit_test(test_eviction),
-		cmocka_unit_test(test_smaller_batches), cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_eviction),
+		cmocka_unit_test(test_smaller_batches),
+		cmocka_unit_test(test_memory_before_loading),
+		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_crowd),
 	};
 
