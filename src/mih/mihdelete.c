@@ -95,7 +95,7 @@ make_image(Relation index, Buffer buf, MihEntries *entries, const Living *living
 {
 	const MihPageTail *before = MihTail(BufferGetPage(buf));
 	PageHeader header = (PageHeader) image;
-	MihPageTail *tail = MihTail(image);
+	MihPageTail *tail;
 	uint8 *codes = (uint8 *) image + MIH_CODES_OFFSET;
 	PGAlignedBlock rows; /* codes on their way into slices */
 	uint64 starts[MihStartWords(MihMaxTidsPerPage)] = {0};
