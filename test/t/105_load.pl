@@ -107,6 +107,17 @@ for my $how (qw(pg_cancel_backend pg_terminate_backend))
 	like($notice, qr/NOTICE:  public.album: $left codes made, 0 images refused/, "$how: another call makes the rest");
 	is($server->safe_psql('postgres', "SELECT count(*) FROM album WHERE code = CASE name WHEN 'red' THEN '$code{red}' WHEN 'green' THEN '$code{green}' ELSE '$code{large}' END::hashcode"), '600', "$how: all codes are right");
 }
+# One that takes long tells how it gets on.
+$server->safe_psql('postgres', 'UPDATE album SET code = NULL');
+my $long = start_query($server, "CALL deephash_encode_table('album', 'data', 'code', 'm64', batch => 5)");
+ok(wait_until(sub { $server->safe_psql('postgres', 'SELECT count(code) FROM album') > 0 }, 20), 'a long bulk encoding has begun');
+kill 'STOP', $pid;
+select undef, undef, undef, 10.5;
+like($server->safe_psql('postgres', 'SELECT rows_per_second > 0, time_left > interval \'0\', rows_done BETWEEN 1 AND 599 FROM deephash_progress'), qr/^t\|t\|t$/, '... the view tells its rate and the time left');
+kill 'CONT', $pid;
+my (undef, $notices) = finish_query($long);
+like($notices, qr/NOTICE:  public.album: \d+ of 600 rows, [\d.]+ rows\/s, .+ left\n/, '... and so does a NOTICE every ten seconds');
+like($notices, qr/NOTICE:  public.album: 600 codes made, 0 images refused/, '... and one at its end');
 holds_no_more('after bulk encodings');
 
 # ------------------------------------------------------------- dropped while busy
