@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "../../gpu/parity_train.c"
+#include "gpu/parity/parity_train.c"
 #include "nn/device.h"
 
 extern const NnLearnerDevice *deephash_learner(void);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu/parity_train.h"
+#include "gpu/parity/parity_train.h"
 #include "training/learner/learner.h"
 
 #define STEPS 3

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "gpu/parity_train.h"
+#include "gpu/parity/parity_train.h"
 #include "nn/device.h"
 #include "nn/graph.h"
 #include "training/arch/arch.h"
