@@ -12,9 +12,6 @@ if [ "$1" = -i ]; then
 fi
 rm -rf "$output"
 mkdir -p "$output"
-if ! "$runner" --inputdir=$input --outputdir=$output \
+"$runner" --inputdir=$input --outputdir=$output \
 	--bindir="$(dirname "$(command -v postgres)")" --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \
-	--dbname=contrib_regression --load-extension=deephash "$@"; then
-	head -n 400 $output/regression.diffs 2>/dev/null || true
-	exit 1
-fi
+	--dbname=contrib_regression --load-extension=deephash "$@"

@@ -46,4 +46,10 @@ status=0
 if [ -z "${CRASH_EXPECTED:-}" ] && grep -E 'PANIC|TRAP:|was terminated by signal' "$dir/data/server.log"; then
 	[ $status -ne 0 ] || status=1
 fi
+# DIR goes with its log: what the server itself had to say, and not its answers to
+# the statements that are meant to fail.
+if [ $status -ne 0 ]; then
+	echo "of the server's log:"
+	grep -aE ' (LOG|WARNING|FATAL|PANIC):  |TRAP:' "$dir/data/server.log" | cut -c 1-300 | tail -n 30 || true
+fi
 exit $status
