@@ -18,10 +18,7 @@
 
 #include <cmocka.h>
 
-#include "image_samples.h"
-#include "nn/graph.h"
-#include "service/service.h"
-#include "service/sha256.h"
+#include "service_samples.h"
 
 static char dir[] = "/tmp/deephash_faults.XXXXXX";
 static uint8_t model[DEEPHASH_SHA256_BYTES];
@@ -59,55 +56,19 @@ run_for_ever(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
 static int
 setup(void **state)
 {
-	static const float mean[3] = {0, 0, 0};
-	static const float std[3] = {1, 1, 1};
-	static uint8_t data[1 << 20];
-	NnModelInfo info = {
-		.architecture = "test", .bits = 64, .width = 8, .height = 8, .resize = 8};
-	NnGraph *graph = nn_graph_new();
-	NnError err = {""};
-	Image picture = smooth_picture(16, 16);
-	char path[200];
-	char made[100];
-	FILE *file;
-	Sha256 sha;
-	int n;
-
 	(void) state;
 	assert_non_null(mkdtemp(dir));
-	nn_linear(graph,
-			  nn_reshape(graph, nn_input(graph, 8, 8, mean, std),
-						 &(NnShape){.ndim = 1, .dim = {192}}),
-			  "hash", 64, false, NN_IDENTITY);
-	assert_true(nn_graph_ok(graph, &err));
-	snprintf(made, sizeof(made), "%s/new", dir);
-	assert_true(nn_model_write(made, &info, graph, NULL, &err));
-	nn_graph_free(graph);
-	file = fopen(made, "rb");
-	assert_non_null(file);
-	sha256_init(&sha);
-	sha256_update(&sha, data, fread(data, 1, sizeof(data), file));
-	sha256_final(&sha, model);
-	fclose(file);
-	n = snprintf(path, sizeof(path), "%s/", dir);
-	for (int i = 0; i < DEEPHASH_SHA256_BYTES; i++)
-		n += snprintf(path + n, sizeof(path) - n, "%02x", model[i]);
-	snprintf(path + n, sizeof(path) - n, "%s", DEEPHASH_MODEL_SUFFIX);
-	assert_int_equal(rename(made, path), 0);
-	jpeg = write_sample(picture.rgb, 16, 16, (SampleOptions){0});
-	free(picture.rgb);
+	write_model(dir, 1, model);
+	jpeg = write_picture();
 	return 0;
 }
 
 static int
 teardown(void **state)
 {
-	char command[100];
-
 	(void) state;
 	free(jpeg.data);
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-	return system(command);
+	return remove_folder(dir);
 }
 
 typedef struct Process
