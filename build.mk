@@ -186,6 +186,14 @@ $(B)/bench/engine: bench/engine.c $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
 	@mkdir -p $(@D)
 	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
 
+# ROUNDS, SECONDS_EACH, DEVICE and so on as in the script; QUICK=1 for a minute's run.
+.PHONY: bench-encode
+bench-encode: tree $(B)/bench/encode
+	@bench/encode.sh $(if $(QUICK),--quick)
+$(B)/bench/encode: bench/encode.c $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
+	@mkdir -p $(@D)
+	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
+
 # ROWS=N rows; SETS and QUERIES as in the script.
 .PHONY: bench-search
 bench-search: tree $(B)/bench/search

@@ -1,0 +1,93 @@
+-- functions.sql: what the sessions of encode.sh run.
+CREATE EXTENSION deephash;
+CREATE TABLE photo (id int PRIMARY KEY, jpeg bytea NOT NULL);
+ALTER TABLE photo ALTER jpeg SET STORAGE EXTERNAL; -- JPEGs do not get smaller
+CREATE TABLE begun (stop timestamptz); -- a row: all sessions may begin
+CREATE TABLE timing (what text, session int, photo int, at float8, ms float8);
+CREATE TABLE spent (what text, session int, images int, session_cpu float8, engine_cpu float8);
+
+CREATE FUNCTION seconds(t timestamptz) RETURNS float8 LANGUAGE sql STABLE AS
+	$$SELECT extract(epoch FROM t)::float8$$;
+
+-- CPU of this session so far in milliseconds (Linux).  The kernel accounts for it when
+-- the session lets go of the processor, hence the nap.
+CREATE FUNCTION session_cpu() RETURNS float8 LANGUAGE sql VOLATILE AS
+	$$SELECT pg_sleep(0.002); SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e6$$;
+
+-- The same of the engine, all its threads (ticks of 10 ms).
+CREATE FUNCTION engine_cpu() RETURNS float8 LANGUAGE sql VOLATILE AS
+	$$SELECT 10 * (f[12]::float8 + f[13]::float8)
+	  FROM (SELECT pid FROM deephash_service) s,
+	       string_to_array(regexp_replace(pg_read_file('/proc/' || pid || '/stat'), '^.*\) ', ''), ' ') f$$;
+
+-- Encode one picture after another until the row in begun says stop; the pictures go
+-- round, and each session begins at another.  The statement is told here as a string so
+-- that the loop can be that of a search or of an insert; $1 is the picture's number.
+CREATE FUNCTION encode_alone(what text, session int, statement text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	total int := (SELECT count(*) FROM photo);
+	id int := (session - 1) * 7919; -- the first as the bare engine
+	stop_at timestamptz;
+	start timestamptz;
+	ended timestamptz;
+	ids int[] := '{}';
+	at float8[] := '{}';
+	ms float8[] := '{}';
+	mine float8;
+	engines float8;
+BEGIN
+	EXECUTE format('CREATE OR REPLACE FUNCTION pg_temp.one(int) RETURNS void LANGUAGE plpgsql AS
+		$f$BEGIN %s; END$f$', statement);
+	PERFORM pg_temp.one(0); -- connect
+	LOOP
+		SELECT stop INTO stop_at FROM begun;
+		EXIT WHEN FOUND;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	mine := session_cpu();
+	engines := engine_cpu();
+	LOOP
+		start := clock_timestamp();
+		EXIT WHEN start > stop_at AND cardinality(ids) > 1;
+		PERFORM pg_temp.one(id % total);
+		ended := clock_timestamp();
+		ids := ids || id % total;
+		at := at || seconds(ended);
+		ms := ms || 1000 * (seconds(ended) - seconds(start));
+		id := id + 1;
+	END LOOP;
+	INSERT INTO spent VALUES (what, session, cardinality(ids), session_cpu() - mine, engine_cpu() - engines);
+	INSERT INTO timing SELECT what, session, * FROM unnest(ids, at, ms);
+END $$;
+
+-- One line of a measurement by single pictures: pictures a second, CPU milliseconds a
+-- picture of the engine and of sessions, latencies in milliseconds.  A session's rate
+-- counts from the end of its first picture to the end of its last, so that it does not
+-- matter how a batch lies to the clock.  The engine's CPU is that which session 1 saw,
+-- per picture that ended meanwhile.
+CREATE FUNCTION rates(of_what text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s %s %s %s %s %s %s', of_what,
+		round((SELECT sum(rate) FROM (SELECT (count(*) - 1) / nullif(max(at) - min(at), 0) AS rate
+			FROM timing WHERE what = of_what GROUP BY session) s)::numeric, 3),
+		round(((SELECT engine_cpu FROM spent WHERE what = of_what AND session = 1) / count(*)
+			FILTER (WHERE at <= last))::numeric, 4),
+		round(((SELECT sum(session_cpu) / sum(images) FROM spent WHERE what = of_what))::numeric, 4),
+		round((percentile_cont(0.5) WITHIN GROUP (ORDER BY ms))::numeric, 3),
+		round((percentile_cont(0.95) WITHIN GROUP (ORDER BY ms))::numeric, 3),
+		round((percentile_cont(0.99) WITHIN GROUP (ORDER BY ms))::numeric, 3))
+	FROM timing, (SELECT max(at) AS last FROM timing WHERE what = of_what AND session = 1) s
+	WHERE what = of_what$$;
+
+-- Before and after a statement that encodes many pictures; after it the same line,
+-- without latencies.
+CREATE TABLE mark (start timestamptz, session_cpu float8, engine_cpu float8);
+CREATE FUNCTION before_many() RETURNS void LANGUAGE sql VOLATILE AS
+	$$TRUNCATE mark; INSERT INTO mark SELECT clock_timestamp(), session_cpu(), engine_cpu()$$;
+CREATE FUNCTION after_many(what text, images int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	wall float8 := seconds(clock_timestamp()) - (SELECT seconds(start) FROM mark);
+BEGIN
+	RETURN (SELECT format('%s %s %s %s - - -', what, round((images / wall)::numeric, 3),
+		round(((engine_cpu() - m.engine_cpu) / images)::numeric, 4),
+		round(((session_cpu() - m.session_cpu) / images)::numeric, 4)) FROM mark m);
+END $$;
