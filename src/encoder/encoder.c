@@ -25,6 +25,8 @@ int encoder_timeout;
 int encoder_threads;
 int encoder_batch_size;
 double encoder_batch_wait;
+int encoder_precision;
+bool encoder_cuda_graphs;
 int encoder_device_memory;
 int encoder_max_image_size;
 int encoder_max_image_pixels;
@@ -38,6 +40,10 @@ int encoder_bad_image;
 static const struct config_enum_entry device_options[] = {
 	{"auto", 0, false}, {"cuda", 1, false}, {"cpu", 2, false}, {NULL, 0, false}};
 
+static const struct config_enum_entry precision_options[] = {
+	{"auto", 0, false}, {"float32", 1, false}, {"tf32", 2, false},
+	{"bf16", 3, false}, {"fp16", 4, false},	   {NULL, 0, false}};
+
 static const struct config_enum_entry bad_image_options[] = {
 	{"error", BAD_IMAGE_ERROR, false},
 	{"warning", BAD_IMAGE_WARNING, false},
@@ -47,6 +53,12 @@ const char *
 encoder_device_name(void)
 {
 	return device_options[encoder_device].name;
+}
+
+const char *
+encoder_precision_name(void)
+{
+	return precision_options[encoder_precision].name;
 }
 
 static bool
@@ -99,6 +111,14 @@ define_settings(void)
 							 "With none on their way it does not wait.",
 							 &encoder_batch_wait, 1.0, 0.0, 1000.0, PGC_SIGHUP,
 							 GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomEnumVariable("deephash.precision", "What a GPU computes networks in.",
+							 "auto is fp16; the CPU always computes in float32.",
+							 &encoder_precision, 0, precision_options, PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"deephash.cuda_graphs", "Let CUDA record what a batch of some size launches.",
+		"Off means that every batch is launched anew, which is slower.",
+		&encoder_cuda_graphs, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"deephash.device_memory", "Memory that the models in use may take together.",
 		"Those used least recently leave it first.", &encoder_device_memory, 1024, 16,

@@ -32,11 +32,13 @@
 /* --------------------------------------------------------------- encoder.c */
 
 /* Settings, all below "deephash."; README.md lists them. */
-extern int encoder_device;		   /* index into encoder_device_options */
-extern char *encoder_program;	   /* "" = beside the library */
-extern int encoder_timeout;		   /* ms, 0 = none */
-extern int encoder_threads;		   /* 0 = one per CPU */
-extern int encoder_batch_size;	   /* images */
+extern int encoder_device;	   /* index into encoder_device_options */
+extern char *encoder_program;  /* "" = beside the library */
+extern int encoder_timeout;	   /* ms, 0 = none */
+extern int encoder_threads;	   /* 0 = one per CPU */
+extern int encoder_batch_size; /* images */
+extern int encoder_precision;
+extern bool encoder_cuda_graphs;
 extern double encoder_batch_wait;  /* ms */
 extern int encoder_device_memory;  /* MB */
 extern int encoder_max_image_size; /* kB */
@@ -53,6 +55,7 @@ typedef enum BadImage
 } BadImage;
 
 extern const char *encoder_device_name(void);
+extern const char *encoder_precision_name(void);
 
 /* ---------------------------------------------------------------- client.c */
 

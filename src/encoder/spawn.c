@@ -37,6 +37,9 @@ engine_command(void)
 	argv[n++] = psprintf("--batch-wait=%d", (int) (encoder_batch_wait * 1000));
 	argv[n++] =
 		psprintf("--device-memory=" INT64_FORMAT, (int64) encoder_device_memory << 20);
+	argv[n++] = psprintf("--precision=%s", encoder_precision_name());
+	if (!encoder_cuda_graphs)
+		argv[n++] = "--no-graphs";
 	argv[n++] = psprintf("--max-request=" INT64_FORMAT, max_request);
 	argv[n++] = psprintf("--max-buffered=" INT64_FORMAT, 4 * max_request);
 	argv[n++] = psprintf("--max-pixels=%d", encoder_max_image_pixels);

@@ -86,7 +86,7 @@ CREATE VIEW @extschema@.deephash_service AS
   SELECT s.pid, s.device,
          pg_catalog.make_interval(secs => s.uptime_ms OPERATOR(pg_catalog./) 1000.0) AS uptime,
          s.clients, s.models, s.model_memory, s.requests, s.images, s.batches, s.failures, s.dropped,
-         s.queued, s.buffered, s.device_memory,
+         s.queued, s.buffered, s.device_memory, s."precision",
          (SELECT u.state FROM @extschema@.deephash_supervisor() AS u) AS state,
          (SELECT u.reason FROM @extschema@.deephash_supervisor() AS u) AS reason
   -- An engine that cannot be had gives a row with the reason instead of an error.
@@ -96,7 +96,8 @@ CREATE VIEW @extschema@.deephash_service AS
          uptime_ms pg_catalog.int8, clients pg_catalog.int4, models pg_catalog.int4,
          model_memory pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8,
          batches pg_catalog.int8, failures pg_catalog.int8, dropped pg_catalog.int8,
-         queued pg_catalog.int4, buffered pg_catalog.int8, device_memory pg_catalog.int8);
+         queued pg_catalog.int4, buffered pg_catalog.int8, device_memory pg_catalog.int8,
+         "precision" pg_catalog.text);
 GRANT SELECT ON @extschema@.deephash_service TO PUBLIC;
 COMMENT ON VIEW @extschema@.deephash_service IS 'what the encoder is doing';
 CREATE VIEW @extschema@.deephash_service_models AS
@@ -125,11 +126,11 @@ CREATE VIEW @extschema@.deephash_stats AS
          pg_catalog.round(c.p99 OPERATOR(pg_catalog./) 1000, 3) AS compute_p99,
          (SELECT COALESCE(pg_catalog.sum(e.value::pg_catalog.int8), 0)::pg_catalog.int8
           FROM pg_catalog.jsonb_each_text(s.errors) AS e) AS errors,
-         s.errors AS errors_by_kind, s.dropped
+         s.errors AS errors_by_kind, s.dropped, s.doubtful_bits
   FROM pg_catalog.jsonb_to_record(@extschema@.deephash_engine_status() OPERATOR(pg_catalog.->) 'stats')
          AS s(ms pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8, batches pg_catalog.int8,
               largest_batch pg_catalog.int4, queue_us pg_catalog.jsonb, decode_us pg_catalog.jsonb,
-              compute_us pg_catalog.jsonb, errors pg_catalog.jsonb, dropped pg_catalog.int8),
+              compute_us pg_catalog.jsonb, errors pg_catalog.jsonb, dropped pg_catalog.int8, doubtful_bits pg_catalog.int8),
        LATERAL pg_catalog.jsonb_to_record(s.queue_us)
          AS q(p50 pg_catalog.numeric, p95 pg_catalog.numeric, p99 pg_catalog.numeric),
        LATERAL pg_catalog.jsonb_to_record(s.decode_us)

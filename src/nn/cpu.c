@@ -45,10 +45,16 @@ cpu_probe(char *text, size_t size)
 	return true;
 }
 
+static size_t
+bytes_of(size_t floats)
+{
+	return (floats * sizeof(float) + 63) & ~(size_t) 63;
+}
+
 static bool
 take(NnNet *net, float **memory, size_t floats, const char *what, NnError *err)
 {
-	size_t bytes = (floats * sizeof(float) + 63) & ~(size_t) 63;
+	size_t bytes = bytes_of(floats);
 
 	*memory = bytes ? aligned_alloc(64, bytes) : NULL;
 	if (bytes && *memory == NULL)
@@ -65,24 +71,29 @@ padded(size_t floats)
 	return (floats + 15) & ~(size_t) 15;
 }
 
-/* Sizes over all nodes: packed weights add up, scratch is shared. */
+/* Sizes over all nodes, in floats: packed weights add up, scratch is shared. */
+static void
+sizes(const NnGraph *g, int max_batch, int threads, size_t *packed, size_t *scratch)
+{
+	*packed = *scratch = 0;
+	for (int i = 0; i < g->nnodes; i++)
+	{
+		const NnOp *op = &nn_op[g->node[i].kind];
+		size_t wants = op->scratch ? op->scratch(g, &g->node[i], max_batch, threads) : 0;
+
+		if (op->pack_size)
+			*packed += padded(op->pack_size(g, &g->node[i]));
+		*scratch = wants > *scratch ? wants : *scratch;
+	}
+}
+
 static bool
 allocate(NnNet *net, NnError *err)
 {
 	const NnGraph *g = net->graph;
-	int threads = nn_pool_threads(net->pool);
-	size_t packed = 0, scratch = 0;
+	size_t packed, scratch;
 
-	for (int i = 0; i < g->nnodes; i++)
-	{
-		const NnOp *op = &nn_op[g->node[i].kind];
-		size_t wants =
-			op->scratch ? op->scratch(g, &g->node[i], net->max_batch, threads) : 0;
-
-		if (op->pack_size)
-			packed += padded(op->pack_size(g, &g->node[i]));
-		scratch = wants > scratch ? wants : scratch;
-	}
+	sizes(g, net->max_batch, nn_pool_threads(net->pool), &packed, &scratch);
 	net->call = calloc((size_t) g->nnodes, sizeof(NnCall));
 	if (net->call == NULL)
 		return nn_fail(err, "out of memory for %d nodes", g->nnodes);
@@ -198,5 +209,28 @@ cpu_unload(NnNet *net)
 	free(net);
 }
 
-const NnDevice nn_cpu_device = {NN_DEVICE_API, "cpu",	   cpu_probe, cpu_load,
-								cpu_run,	   cpu_memory, cpu_unload};
+static size_t
+cpu_estimate(const NnGraph *graph, const NnServing *how)
+{
+	size_t packed, scratch, bytes;
+	NnPlan plan;
+	NnError err;
+
+	if (!nn_plan(graph, how->max_batch, &plan, &err))
+		return 0;
+	sizes(graph, how->max_batch, how->threads > 0 ? how->threads : 1, &packed, &scratch);
+	bytes = sizeof(NnNet) + (size_t) graph->nnodes * sizeof(NnCall) +
+			bytes_of(plan.floats) + bytes_of(packed) + bytes_of(scratch);
+	nn_plan_free(&plan);
+	return bytes;
+}
+
+const NnDevice nn_cpu_device = {.api = NN_DEVICE_API,
+								.name = "cpu",
+								.probe = cpu_probe,
+								.load = cpu_load,
+								.run = cpu_run,
+								.memory = cpu_memory,
+								.unload = cpu_unload,
+								.estimate = cpu_estimate,
+								.usual = NN_FLOAT32};

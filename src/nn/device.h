@@ -6,6 +6,12 @@
  * largest batch) and then runs batches without allocating.  The plug-in
  * deephash-cuda.so exports one symbol, NN_DEVICE_ENTRY; programs open it with
  * dlopen and go on without it when it, or a GPU, is not there.
+ *
+ * There are two ways to use one.  load and run give logits, one batch at a time, in
+ * float32: to train, to measure, to compare.  A device that works beside the CPU also has
+ * serve, submit and wait: codes come back, several batches are under way, so that copies
+ * and computing overlap, and the precision may be lower.  Where serve is NULL, the
+ * others of its kind are, too.
  */
 #ifndef NN_DEVICE_H
 #define NN_DEVICE_H
@@ -17,9 +23,36 @@ extern "C"
 {
 #endif
 
-#define NN_DEVICE_API 1
+#define NN_DEVICE_API 2
 
 	typedef struct NnNet NnNet; /* one loaded network, of the device's own making */
+
+	/* How a network is to serve. */
+	typedef struct NnServing
+	{
+		int max_batch; /* pictures, >= 1 */
+		int threads;   /* for devices that use some */
+		NnPrecision precision;
+		const float *thresholds; /* one for each logit; NULL: zeros.  Outlive the net */
+		bool graphs; /* record a batch's launches, once for each size, where it can */
+	} NnServing;
+
+	/* Batches of one net that may be under way. */
+#define NN_STAGES 2
+
+	/* A logit of the picture is not a number or infinite: its code means nothing. */
+#define NN_NOT_FINITE UINT32_MAX
+
+	/* Host memory that a batch goes through, of the device's making. */
+	typedef struct NnStage
+	{
+		uint8_t *images;  /* max_batch pictures of the input node's shape: to fill */
+		uint8_t *codes;	  /* (logits + 7) / 8 bytes each, the bits as hamming_pack's */
+		float *logits;	  /* of each picture, if they were asked for */
+		uint32_t *doubts; /* of each picture: bits whose logit lies so close to its
+						   * threshold that another device may decide otherwise
+						   * (tolerance.h), or NN_NOT_FINITE */
+	} NnStage;
 
 	typedef struct NnDevice
 	{
@@ -46,6 +79,29 @@ extern "C"
 
 		size_t (*memory)(const NnNet *net); /* bytes the net holds on the device */
 		void (*unload)(NnNet *net);
+
+		/*
+		 * What memory() will say once the graph is loaded, or served where serve is
+		 * there, without taking any; 0 if it cannot be loaded, which loading explains.
+		 */
+		size_t (*estimate)(const NnGraph *graph, const NnServing *how);
+
+		/* ------------------------------- of devices that work beside the CPU */
+
+		/* As load.  Such a net may not be given to run. */
+		NnNet *(*serve)(const NnGraph *graph, const NnServing *how, NnError *err);
+		NnStage *(*stage)(NnNet *net, int k); /* 0 .. NN_STAGES - 1 */
+
+		/*
+		 * Send the n pictures in stage k on their way; false: nothing is on its way.
+		 * wait returns when the answers to them are in the stage, which is free again.
+		 * Batches end in the order in which they were sent.  One thread may submit
+		 * while another waits.
+		 */
+		bool (*submit)(NnNet *net, int k, int n, bool logits, NnError *err);
+		bool (*wait)(NnNet *net, int k, NnError *err);
+
+		NnPrecision usual; /* the precision to serve in where nobody chose one */
 	} NnDevice;
 
 #define NN_DEVICE_ENTRY "deephash_device"

@@ -37,14 +37,6 @@ extern "C"
 
 	typedef struct NnPool NnPool; /* pool.h */
 
-	/* Of products of matrices and convolutions; weights and sums are float32 always. */
-	typedef enum NnPrecision
-	{
-		NN_FLOAT32,
-		NN_TF32, /* products of factors rounded to 10 bits of fraction */
-		NN_BF16	 /* activations and factors of products in bfloat16 */
-	} NnPrecision;
-
 	typedef enum NnUpdateKind
 	{
 		NN_SGD,	 /* Nesterov momentum, L2 in the gradient; MOMENT1 */
@@ -53,13 +45,13 @@ extern "C"
 
 	typedef struct NnLearnerOptions
 	{
-		int max_batch; /* pictures of one forward pass, >= 1 */
-		NnPrecision precision;
-		bool deterministic;	 /* same bits in every run on this device */
-		bool recompute;		 /* less memory: see README.md of training */
-		NnUpdateKind update; /* which moments to keep */
-		bool average;		 /* keep an average of the weights */
-		NnPool *pool;		 /* the CPU's threads; borrowed, may be NULL */
+		int max_batch;		   /* pictures of one forward pass, >= 1 */
+		NnPrecision precision; /* any but NN_FP16; weights and sums are float32 always */
+		bool deterministic;	   /* same bits in every run on this device */
+		bool recompute;		   /* less memory: see README.md of training */
+		NnUpdateKind update;   /* which moments to keep */
+		bool average;		   /* keep an average of the weights */
+		NnPool *pool;		   /* the CPU's threads; borrowed, may be NULL */
 	} NnLearnerOptions;
 
 	typedef struct NnBatch

@@ -53,6 +53,15 @@ extern "C"
 
 	extern size_t nn_shape_size(const NnShape *shape); /* number of elements */
 
+	/* What activations and the factors of products are kept in; sums are float32. */
+	typedef enum NnPrecision
+	{
+		NN_FLOAT32,
+		NN_TF32, /* float32, but products of factors rounded to 10 bits of fraction */
+		NN_BF16, /* bfloat16: 7 bits of fraction, the range of float32 */
+		NN_FP16	 /* 10 bits of fraction, nothing beyond 65504 */
+	} NnPrecision;
+
 	typedef enum NnOpKind
 	{
 		NN_INPUT,	  /* uint8 RGB image, normalised by mean and std */

@@ -1,46 +1,18 @@
 /*
  * engine.c
- *	  From requests to answers: lanes that take turns, decoding threads, and one
- *	  computing thread that makes batches across clients.
+ *	  Lanes that take turns, decoding threads, and what the serving thread asks of the
+ *	  engine.
  */
-#include "service/service.h"
+#include "service/engine.h"
 
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "hamming/hamming.h"
 #include "image/image.h"
 
 /* A device that fails this often in a row is given up, with the process. */
 #define MAX_FAULTS 3
-
-struct Engine
-{
-	const ServiceConfig *config;
-	const NnDevice *device;
-	Models *models;
-	int wake; /* eventfd of the serving thread */
-	int nthreads;
-	pthread_t *thread; /* nthreads decoders, then the computing thread */
-
-	pthread_mutex_t lock;
-	pthread_cond_t work;  /* some lane has a request, or stop */
-	pthread_cond_t ready; /* a picture was decoded, or one less will be, or stop */
-	bool stop;
-	Lane *ring_first, *ring_last;	   /* lanes with requests, next in turn first */
-	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
-	Request *done;					   /* finished, for the serving thread */
-	EngineStats stats;
-	EngineTimes times;
-	int computing;		 /* images in the computing thread's hands */
-	int64_t progress_us; /* when a request last went a step on */
-	int faults;			 /* of the device, in a row */
-	char fault[400];	 /* the last */
-};
 
 void
 request_free(Request *request)
@@ -61,15 +33,14 @@ request_fail(Request *request, const Failure *failure)
 	request->reply_bytes = request->reply ? strlen(failure->text) : 0;
 }
 
-static bool
-dropped(const Request *request)
+bool
+request_dropped(const Request *request)
 {
 	return atomic_load_explicit(&request->lane->gone, memory_order_relaxed);
 }
 
-/* Hand a request back to the serving thread. */
-static void
-finish(Engine *engine, Request *request)
+void
+request_finish(Engine *engine, Request *request)
 {
 	uint64_t one = 1;
 
@@ -78,7 +49,7 @@ finish(Engine *engine, Request *request)
 	request->model = NULL;
 	pthread_mutex_lock(&engine->lock);
 	engine->progress_us = now_us();
-	if (dropped(request))
+	if (request_dropped(request))
 	{
 		engine->stats.dropped++;
 		engine->times.dropped++;
@@ -206,7 +177,7 @@ after_decoding(Engine *engine, Request *request, bool good)
 	pthread_cond_signal(&engine->ready);
 	pthread_mutex_unlock(&engine->lock);
 	if (!good)
-		finish(engine, request);
+		request_finish(engine, request);
 }
 
 static void *
@@ -226,7 +197,7 @@ decoding_thread(void *arg)
 		if (request == NULL)
 			return NULL;
 		request->decode_us = now_us();
-		if (dropped(request))
+		if (request_dropped(request))
 			;
 		else if (request->head.kind == DEEPHASH_CHECK_MODEL)
 			check_model(engine, request);
@@ -240,173 +211,21 @@ decoding_thread(void *arg)
 	}
 }
 
-/* --------------------------------------------------------------- computing */
-
-/*
- * A batch: the oldest picture and those after it that want the same model.
- * It waits for more only while some are on their way, so that a lone request
- * never waits.  Called with the lock; 0: stop.
- */
-static int
-next_batch(Engine *engine, Request **batch)
-{
-	int n = 0;
-	int64_t until;
-	const Model *model;
-
-	while (!engine->stop && engine->ready_first == NULL)
-		pthread_cond_wait(&engine->ready, &engine->lock);
-	if (engine->stop)
-		return 0;
-
-	model = engine->ready_first->model;
-	until = engine->ready_first->ready_us + engine->config->batch_wait_us;
-	while (!engine->stop && engine->stats.queued > 0 &&
-		   engine->stats.ready < model->max_batch && now_us() < until)
-	{
-		struct timespec when = {.tv_sec = until / 1000000,
-								.tv_nsec = until % 1000000 * 1000};
-
-		pthread_cond_timedwait(&engine->ready, &engine->lock, &when);
-	}
-	engine->ready_last = NULL;
-	for (Request **link = &engine->ready_first; *link;)
-	{
-		Request *request = *link;
-
-		if (n < model->max_batch && request->model == model)
-		{
-			*link = request->next;
-			request->next = NULL;
-			batch[n++] = request;
-		}
-		else
-		{
-			engine->ready_last = request;
-			link = &request->next;
-		}
-	}
-	engine->stats.ready -= n;
-	engine->computing = n;
-	return n;
-}
-
-/* The answer of one picture: [logits,] code. */
-static void
-answer(Request *request, const float *logits)
-{
-	const Model *model = request->model;
-	uint32_t bits = model->file->info.bits;
-	bool want_logits = request->head.flags & DEEPHASH_WANT_LOGITS;
-	size_t before = want_logits ? bits * sizeof(float) : 0;
-
-	request->reply = malloc(before + hamming_bytes(bits));
-	if (request->reply == NULL)
-	{
-		Failure failure;
-
-		refuse(&failure, DEEPHASH_NO_MEMORY, "out of memory");
-		request_fail(request, &failure);
-		return;
-	}
-	if (want_logits)
-		memcpy(request->reply, logits, before);
-	hamming_pack(logits, model->file->thresholds, bits, request->reply + before);
-	request->reply_bytes = before + hamming_bytes(bits);
-	request->bits = bits;
-	request->status = DEEPHASH_OK;
-}
-
-/* After a forward pass of the live ones of a batch; fault is NULL if it went well. */
-static void
-count_batch(Engine *engine, Request **batch, int n, int live, int64_t start_us,
-			const char *fault)
-{
-	pthread_mutex_lock(&engine->lock);
-	engine->stats.batches++;
-	engine->stats.images += live;
-	histogram_add(&engine->times.batch, live);
-	histogram_add(&engine->times.compute, now_us() - start_us);
-	for (int i = 0; i < n; i++)
-	{
-		if (batch[i] != NULL)
-			histogram_add(&engine->times.queue, batch[i]->decode_us -
-													batch[i]->submit_us + start_us -
-													batch[i]->ready_us);
-	}
-	engine->faults = fault ? engine->faults + 1 : 0;
-	if (fault)
-		snprintf(engine->fault, sizeof(engine->fault), "%s", fault);
-	pthread_mutex_unlock(&engine->lock);
-}
-
-static void
-compute(Engine *engine, Request **batch, int n)
-{
-	Model *model = batch[0]->model;
-	size_t bits = model->file->info.bits;
-	NnError err = {""};
-	int live = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		if (dropped(batch[i]))
-		{
-			finish(engine, batch[i]);
-			batch[i] = NULL;
-			continue;
-		}
-		memcpy(model->images + live * model->image_bytes, batch[i]->pixels,
-			   model->image_bytes);
-		live++;
-	}
-	if (live == 0)
-		return;
-
-	int64_t start_us = now_us();
-	bool good = engine->device->run(model->net, model->images, live, model->logits, &err);
-
-	count_batch(engine, batch, n, live, start_us, good ? NULL : err.text);
-	for (int i = 0, at = 0; i < n; i++)
-	{
-		Failure failure;
-
-		if (batch[i] == NULL)
-			continue;
-		if (good)
-			answer(batch[i], model->logits + at++ * bits);
-		else
-		{
-			refuse(&failure, DEEPHASH_DEVICE, "device %s: %s", engine->device->name,
-				   err.text);
-			request_fail(batch[i], &failure);
-		}
-		finish(engine, batch[i]);
-	}
-}
-
-static void *
-computing_thread(void *arg)
-{
-	Engine *engine = arg;
-	Request *batch[engine->config->batch_size];
-	int n;
-
-	for (;;)
-	{
-		pthread_mutex_lock(&engine->lock);
-		n = next_batch(engine, batch);
-		pthread_mutex_unlock(&engine->lock);
-		if (n == 0)
-			return NULL;
-		compute(engine, batch, n);
-		pthread_mutex_lock(&engine->lock);
-		engine->computing = 0;
-		pthread_mutex_unlock(&engine->lock);
-	}
-}
-
 /* --------------------------------------------------- for the serving thread */
+
+static bool
+make_flights(Engine *engine)
+{
+	for (int i = 0; i < engine->stages; i++)
+	{
+		Flight *flight = &engine->flight[i];
+
+		flight->request = calloc(engine->config->batch_size, sizeof(Request *));
+		if (flight->request == NULL)
+			return false;
+	}
+	return true;
+}
 
 Engine *
 engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
@@ -425,21 +244,28 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 	engine->wake = wake;
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_cond_init(&engine->work, NULL);
+	pthread_cond_init(&engine->sent, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&engine->ready, &monotonic);
 	pthread_condattr_destroy(&monotonic);
+	engine->stages = device_stages(device);
 	engine->models = models_create(config, device, failure);
-	engine->thread = calloc(config->threads + 1, sizeof(pthread_t));
-	if (engine->models == NULL || engine->thread == NULL)
+	/* The decoding threads, the computing and the collecting one. */
+	engine->thread = calloc(config->threads + 2, sizeof(pthread_t));
+	if (engine->models == NULL || engine->thread == NULL || !make_flights(engine))
 	{
+		if (engine->models)
+			refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 		engine_stop(engine);
 		return NULL;
 	}
-	for (int i = 0; i <= config->threads; i++)
+	for (int i = 0; i < config->threads + engine->stages; i++)
 	{
 		int rc = pthread_create(&engine->thread[i], NULL,
-								i < config->threads ? decoding_thread : computing_thread,
+								i < config->threads	   ? decoding_thread
+								: i == config->threads ? computing_thread
+													   : collecting_thread,
 								engine);
 
 		if (rc != 0)
@@ -500,6 +326,7 @@ engine_stats(Engine *engine, EngineStats *stats)
 {
 	pthread_mutex_lock(&engine->lock);
 	*stats = engine->stats;
+	stats->precision = device_precision(engine->device, engine->config->precision);
 	pthread_mutex_unlock(&engine->lock);
 	models_totals(engine->models, &stats->models, &stats->model_memory);
 }
@@ -571,10 +398,13 @@ engine_stop(Engine *engine)
 	engine->stop = true;
 	pthread_cond_broadcast(&engine->work);
 	pthread_cond_broadcast(&engine->ready);
+	pthread_cond_broadcast(&engine->sent);
 	pthread_mutex_unlock(&engine->lock);
 	for (int i = 0; i < engine->nthreads; i++)
 		pthread_join(engine->thread[i], NULL);
 	free(engine->thread);
+	for (int i = 0; i < NN_STAGES; i++)
+		free(engine->flight[i].request);
 	for (Lane *lane = engine->ring_first; lane; lane = lane->next)
 		free_list(lane->first);
 	free_list(engine->ready_first);
@@ -582,6 +412,7 @@ engine_stop(Engine *engine)
 	if (engine->models)
 		models_destroy(engine->models);
 	pthread_cond_destroy(&engine->work);
+	pthread_cond_destroy(&engine->sent);
 	pthread_cond_destroy(&engine->ready);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine);

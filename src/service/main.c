@@ -48,6 +48,9 @@ static const char usage[] =
 	"  --threads N                decoding threads; 0: one per CPU (0)\n"
 	"  --batch-size N             images of one forward pass, at most (32)\n"
 	"  --batch-wait MICROSECONDS  how long a batch waits for images on their way (1000)\n"
+	"  --precision auto|float32|tf32|bf16|fp16\n"
+	"                             what a GPU computes in; the CPU: float32 (auto: fp16)\n"
+	"  --no-graphs                let CUDA record no graphs of launches\n"
 	"  --device-memory BYTES      memory of all resident models (1 GiB)\n"
 	"  --max-request BYTES        size of one image (64 MiB)\n"
 	"  --max-buffered BYTES       size of all images waiting (256 MiB)\n"
@@ -94,6 +97,8 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 		{"max-pixels", required_argument, NULL, 'P'},
 		{"max-clients", required_argument, NULL, 'C'},
 		{"stall-timeout", required_argument, NULL, 'S'},
+		{"precision", required_argument, NULL, 'e'},
+		{"no-graphs", no_argument, NULL, 'g'},
 		{"no-sandbox", no_argument, NULL, 'n'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
@@ -144,6 +149,18 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 			case 'S':
 				config->stall_us = 1000 * number(name, optarg, 0, INT32_MAX);
 				break;
+			case 'e':
+				if (precision_named(optarg, &config->precision))
+					break;
+				fprintf(
+					stderr,
+					"deephash-encoder: --precision must be auto, float32, tf32, bf16 or "
+					"fp16, not \"%s\"\n",
+					optarg);
+				exit(2);
+			case 'g':
+				config->graphs = false;
+				break;
 			case 'n':
 				config->sandbox = false;
 				break;
@@ -190,6 +207,8 @@ main(int argc, char **argv)
 							.max_buffered = INT64_C(256) << 20,
 							.max_pixels = 100000000,
 							.max_clients = 1000,
+							.precision = PRECISION_AUTO,
+							.graphs = true,
 							.sandbox = true};
 	Failure failure = {.text = ""};
 	NnError err = {""};

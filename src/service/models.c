@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nn/plan.h"
 #include "service/sha256.h"
 
 struct Models
@@ -56,14 +55,11 @@ models_create(const ServiceConfig *config, const NnDevice *device, Failure *fail
 }
 
 static void
-model_free(Models *models, Model *model)
+model_free(Model *model)
 {
-	if (model->net)
-		models->device->unload(model->net);
+	runner_close(model->runner);
 	if (model->file)
 		nn_model_close(model->file);
-	free(model->images);
-	free(model->logits);
 	free(model);
 }
 
@@ -161,29 +157,8 @@ make_room(Models *models, const Model *keep, size_t wanted)
 		Model *evicted = *victim;
 
 		*victim = evicted->next;
-		model_free(models, evicted);
+		model_free(evicted);
 	}
-}
-
-/*
- * What a network takes on the device at the least: its activations for a batch, which
- * devices other than the CPU may keep in halves.  0 if the plan fails, which loading
- * then explains.
- */
-static size_t
-at_least(const Models *models, const NnGraph *graph, int batch)
-{
-	size_t bytes = strcmp(models->device->name, nn_cpu_device.name) == 0
-					   ? sizeof(float)
-					   : sizeof(float) / 2;
-	NnPlan plan;
-	NnError err;
-
-	if (!nn_plan(graph, batch, &plan, &err))
-		return 0;
-	bytes *= plan.floats;
-	nn_plan_free(&plan);
-	return bytes;
 }
 
 static bool
@@ -202,17 +177,20 @@ refuse_size(const Models *models, size_t memory, Failure *failure)
 static bool
 load_net(Models *models, Model *model, Failure *failure)
 {
-	const NnGraph *graph = &model->file->graph;
 	const NnModelInfo *info = &model->file->info;
+	const NnDevice *device = models->device;
 	size_t limit = (size_t) models->config->device_memory;
+	NnServing how = {.threads = models->config->threads,
+					 .precision = device_precision(device, models->config->precision),
+					 .thresholds = model->file->thresholds,
+					 .graphs = models->config->graphs};
 	NnError err = {""};
 
 	model->image_bytes = (size_t) info->width * info->height * 3;
 	for (int batch = models->config->batch_size;; batch = (batch + 1) / 2)
 	{
-		size_t buffers = batch * (model->image_bytes + info->bits * sizeof(float));
-
-		model->memory = at_least(models, graph, batch) + buffers;
+		how.max_batch = batch;
+		model->memory = runner_estimate(device, model->file, &how);
 		if (model->memory > limit && batch > 1)
 			continue;
 		if (model->memory > limit)
@@ -222,28 +200,22 @@ load_net(Models *models, Model *model, Failure *failure)
 		make_room(models, model, model->memory);
 		pthread_mutex_unlock(&models->lock);
 
-		model->net = models->device->load(graph, batch, models->config->threads, &err);
-		if (model->net == NULL && batch == 1)
+		model->runner = runner_open(device, model->file, &how, &err);
+		if (model->runner == NULL && batch == 1)
 			return refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
-		if (model->net == NULL)
+		if (model->runner == NULL)
 			continue;
-		model->memory =
-			models->device->memory(model->net) + model->file->map_size + buffers;
+		model->memory = runner_memory(model->runner);
 		if (model->memory <= limit)
 		{
 			model->max_batch = batch;
-			break;
+			return true;
 		}
-		models->device->unload(model->net);
-		model->net = NULL;
+		runner_close(model->runner);
+		model->runner = NULL;
 		if (batch == 1)
 			return refuse_size(models, model->memory, failure);
 	}
-	model->images = malloc(model->max_batch * model->image_bytes);
-	model->logits = malloc(model->max_batch * sizeof(float) * info->bits);
-	if (model->images == NULL || model->logits == NULL)
-		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
-	return true;
 }
 
 static Model *
@@ -268,7 +240,7 @@ forget(Models *models, Model *model)
 			break;
 		}
 	}
-	model_free(models, model);
+	model_free(model);
 }
 
 Model *

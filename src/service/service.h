@@ -4,9 +4,11 @@
  *
  *	main.c     options, limits, device, good-bye
  *	server.c   one thread: sockets, frames, admission; with client.c, listen.c, status.c
- *	engine.c   queues, decoding threads, the computing thread that makes batches
+ *	engine.c   queues, decoding threads
+ *	batches.c  batches across clients, through the device
  *	stats.c    histograms
  *	models.c   the models in use: opened, checked, resident, evicted
+ *	runner.c   a model's network on the device
  *	sandbox.c  what the process gives up
  *	util.c     failures, log lines, the clock
  */
@@ -38,9 +40,13 @@ typedef struct ServiceConfig
 	int64_t max_buffered;	/* bytes of all requests read and not yet decoded */
 	int64_t max_pixels;		/* of one image */
 	int max_clients;
+	int precision;	  /* an NnPrecision, for devices that have it, or PRECISION_AUTO */
+	bool graphs;	  /* let the device record launches */
 	int64_t stall_us; /* no request moves for this long: the engine leaves; 0: never */
 	bool sandbox;
 } ServiceConfig;
+
+#define PRECISION_AUTO -1 /* what the device takes usually */
 
 /* A failure on its way to a client. */
 typedef struct Failure
@@ -64,6 +70,31 @@ extern void say(char level, const char *format, ...)
 
 extern int64_t now_us(void); /* monotonic clock, microseconds */
 
+/* ---------------------------------------------------------------- runner.c */
+
+/* A network on its device: one thread submits, one waits, it may be the same. */
+typedef struct Runner Runner;
+
+extern bool device_has_stages(const NnDevice *device);
+extern int device_stages(const NnDevice *device); /* batches that may be under way */
+/* What the device computes in if this is wanted (PRECISION_AUTO, or an NnPrecision). */
+extern NnPrecision device_precision(const NnDevice *device, int wanted);
+/* Names of precisions, and "auto". */
+extern const char *precision_name(NnPrecision precision);
+extern bool precision_named(const char *name, int *wanted);
+
+/* Memory that runner_memory will tell, at the least; 0: it cannot be opened. */
+extern size_t runner_estimate(const NnDevice *device, const NnModel *file,
+							  const NnServing *how);
+extern Runner *runner_open(const NnDevice *device, const NnModel *file,
+						   const NnServing *how, NnError *err);
+extern size_t runner_memory(const Runner *runner); /* that counts for device_memory */
+/* As stage, submit and wait of NnDevice; k < device_stages(). */
+extern NnStage *runner_stage(Runner *runner, int k);
+extern bool runner_submit(Runner *runner, int k, int n, bool logits, NnError *err);
+extern bool runner_wait(Runner *runner, int k, NnError *err);
+extern void runner_close(Runner *runner);
+
 /* ---------------------------------------------------------------- models.c */
 
 /* A resident model.  The first block never changes while somebody holds it. */
@@ -71,11 +102,10 @@ typedef struct Model
 {
 	uint8_t sha256[DEEPHASH_SHA256_BYTES];
 	NnModel *file;		/* mapped read-only */
-	NnNet *net;			/* used by the computing thread alone */
+	Runner *runner;		/* used by the computing and the collecting thread alone */
+	int next_stage;		/* the computing thread's */
 	int max_batch;		/* batch_size, or less where memory is short */
 	size_t image_bytes; /* of one input picture */
-	uint8_t *images;	/* max_batch pictures: the computing thread's */
-	float *logits;		/* max_batch outputs: the computing thread's */
 	size_t memory;		/* bytes it is charged with */
 
 	/* under the lock of the models */
@@ -147,6 +177,7 @@ typedef struct EngineStats
 	int ready;	/* decoded and not yet computed */
 	int models;
 	size_t model_memory;
+	NnPrecision precision; /* that the device computes in */
 } EngineStats;
 
 /* Since the last reset; times in microseconds. */
@@ -157,6 +188,7 @@ typedef struct EngineTimes
 	Histogram compute; /* a batch */
 	Histogram batch;   /* images of a batch */
 	uint64_t dropped;
+	uint64_t doubtful_bits; /* of codes: NnStage.doubts */
 } EngineTimes;
 
 typedef struct Engine Engine;

@@ -37,9 +37,10 @@ write_stats(FILE *out, const Server *server, const EngineTimes *times)
 	fprintf(out,
 			", \"stats\": {\"ms\": %" PRId64 ", \"requests\": %" PRIu64
 			", \"images\": %" PRIu64 ", \"batches\": %" PRIu64 ", \"dropped\": %" PRIu64
-			", \"largest_batch\": %" PRIu64,
+			", \"largest_batch\": %" PRIu64 ", \"doubtful_bits\": %" PRIu64,
 			(now_us() - server->stats_since_us) / 1000, server->encode_answers,
-			times->batch.sum, times->batch.count, times->dropped, times->batch.max);
+			times->batch.sum, times->batch.count, times->dropped, times->batch.max,
+			times->doubtful_bits);
 	write_times(out, "queue_us", &times->queue);
 	write_times(out, "decode_us", &times->decode);
 	write_times(out, "compute_us", &times->compute);
@@ -75,17 +76,18 @@ write_models(FILE *out, const ModelUse *model, int n)
 static void
 write_status(FILE *out, Server *server, const EngineStats *stats)
 {
-	fprintf(out,
-			"{\"pid\": %d, \"device\": \"%s\", \"uptime_ms\": %" PRId64
-			", \"clients\": %d, \"models\": %d, \"model_memory\": %zu"
-			", \"requests\": %" PRIu64 ", \"images\": %" PRIu64 ", \"batches\": %" PRIu64
-			", \"failures\": %" PRIu64 ", \"dropped\": %" PRIu64
-			", \"queued\": %d, \"buffered\": %" PRId64 ", \"device_memory\": %" PRId64,
-			(int) getpid(), server->device, (now_us() - server->start_us) / 1000,
-			server->nclients, stats->models, stats->model_memory, server->served,
-			stats->images, stats->batches, stats->failures, stats->dropped,
-			stats->queued + stats->ready, server->buffered,
-			server->config->device_memory);
+	fprintf(
+		out,
+		"{\"pid\": %d, \"device\": \"%s\", \"precision\": \"%s\", \"uptime_ms\": %" PRId64
+		", \"clients\": %d, \"models\": %d, \"model_memory\": %zu"
+		", \"requests\": %" PRIu64 ", \"images\": %" PRIu64 ", \"batches\": %" PRIu64
+		", \"failures\": %" PRIu64 ", \"dropped\": %" PRIu64
+		", \"queued\": %d, \"buffered\": %" PRId64 ", \"device_memory\": %" PRId64,
+		(int) getpid(), server->device, precision_name(stats->precision),
+		(now_us() - server->start_us) / 1000, server->nclients, stats->models,
+		stats->model_memory, server->served, stats->images, stats->batches,
+		stats->failures, stats->dropped, stats->queued + stats->ready, server->buffered,
+		server->config->device_memory);
 }
 
 void
