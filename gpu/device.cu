@@ -264,8 +264,24 @@ gpu_probe(char *text, size_t size)
 
 #endif
 
-static const NnDevice cuda_device = {NN_DEVICE_API, "cuda",		 gpu_probe,	 cuda_load,
-									 cuda_run,		cuda_memory, cuda_unload};
+/* Its activations: no more is known before. */
+static size_t
+cuda_estimate(const NnGraph *graph, const NnServing *how)
+{
+	NnPlan plan;
+	NnError err;
+	size_t bytes;
+
+	if (!nn_plan(graph, how->max_batch, &plan, &err))
+		return 0;
+	bytes = plan.floats * sizeof(float);
+	nn_plan_free(&plan);
+	return bytes;
+}
+
+static const NnDevice cuda_device = {
+	NN_DEVICE_API, "cuda", gpu_probe, cuda_load, cuda_run, cuda_memory, cuda_unload,
+	cuda_estimate, NULL,   NULL,	  NULL,		 NULL,	   NN_FLOAT32};
 
 extern "C" const NnDevice *
 deephash_device(void)
