@@ -66,25 +66,75 @@ nn_op_inputs(NnOpKind kind)
 	return nn_shape_rule[kind].ninputs;
 }
 
-bool
-nn_infer(const NnGraph *g, NnNode *node, NnError *err)
+/* The nearest layer with a name, back from a node that has none; NULL: none is. */
+static const char *
+layer_before(const NnGraph *g, const NnNode *node)
 {
-	if ((unsigned) node->kind >= NN_OP_COUNT)
-		return nn_fail(err, "unknown operation %d", (int) node->kind);
+	while (node->name[0] == '\0' && node->ninputs > 0)
+	{
+		int last = node->input[0];
+
+		for (int i = 1; i < node->ninputs; i++)
+			last = node->input[i] > last ? node->input[i] : last;
+		node = &g->node[last];
+	}
+	return node->name[0] ? node->name : NULL;
+}
+
+/*
+ * Say of which node `what` is true: conv2d "stem", given 32x32x3: ...  Additions, pools
+ * and the like have no name: add after "block1", given ...
+ */
+static bool
+blame(const NnGraph *g, const NnNode *node, const char *what, NnError *err)
+{
+	const char *before = layer_before(g, node);
+	char given[NN_MAX_INPUTS * 64] = "";
+	char shape[64];
+	size_t at = 0;
+
+	for (int i = 0; i < node->ninputs; i++)
+		at += (size_t) snprintf(
+			given + at, sizeof(given) - at, "%s%s", i ? " and " : ", given ",
+			nn_shape_text(nn_input_shape(g, node, i), shape, sizeof(shape)));
+	if (before == NULL)
+		return nn_fail(err, "%s%s: %s", nn_op_name(node->kind), given, what);
+	return nn_fail(err, "%s %s\"%s\"%s: %s", nn_op_name(node->kind),
+				   node->name[0] ? "" : "after ", before, given, what);
+}
+
+/* As many inputs as the kind takes, each of them there. */
+static bool
+check_inputs(const NnGraph *g, const NnNode *node, NnError *err)
+{
+	int wanted = nn_shape_rule[node->kind].ninputs;
+
 	if (node->kind == NN_CONCAT && (node->ninputs < 2 || node->ninputs > NN_MAX_INPUTS))
 		return nn_fail(err, "concat takes 2 to %d inputs, not %d", NN_MAX_INPUTS,
 					   node->ninputs);
-	if (node->kind != NN_CONCAT && node->ninputs != nn_shape_rule[node->kind].ninputs)
-		return nn_fail(err, "%s \"%s\" takes %d inputs, not %d",
-					   nn_shape_rule[node->kind].name, node->name,
-					   nn_shape_rule[node->kind].ninputs, node->ninputs);
+	if (node->kind != NN_CONCAT && node->ninputs != wanted)
+		return nn_fail(err, "%s \"%s\" takes %d inputs, not %d", nn_op_name(node->kind),
+					   node->name, wanted, node->ninputs);
 	for (int i = 0; i < node->ninputs; i++)
 		if (node->input[i] < 0 || node->input[i] >= g->nnodes)
-			return nn_fail(
-				err, "%s \"%s\": input %d is not one of the %d nodes before it",
-				nn_shape_rule[node->kind].name, node->name, node->input[i], g->nnodes);
-	return nn_shape_rule[node->kind].infer(g, node, err) &&
-		   nn_check_size(node, &node->shape, "output", err);
+			return nn_fail(err,
+						   "%s \"%s\": input %d is not one of the %d nodes before it",
+						   nn_op_name(node->kind), node->name, node->input[i], g->nnodes);
+	return true;
+}
+
+bool
+nn_infer(const NnGraph *g, NnNode *node, NnError *err)
+{
+	NnError why;
+
+	if ((unsigned) node->kind >= NN_OP_COUNT)
+		return nn_fail(err, "unknown operation %d", (int) node->kind);
+	if (!check_inputs(g, node, err))
+		return false;
+	return (nn_shape_rule[node->kind].infer(g, node, &why) &&
+			nn_check_size(&node->shape, "output", &why)) ||
+		   blame(g, node, why.text, err);
 }
 
 bool

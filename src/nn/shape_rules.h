@@ -35,14 +35,14 @@ typedef struct NnShapeRule
 {
 	const char *name;
 	int ninputs;
-	/* Check attributes and inputs and fill node->shape. */
+	/* Check attributes and inputs and fill node->shape; err says what is wrong, nn_infer
+	 * with which node. */
 	bool (*infer)(const NnGraph *g, NnNode *node, NnError *err);
 } NnShapeRule;
 
 extern const NnShapeRule nn_shape_rule[NN_OP_COUNT];
 
 /* Every dimension in range and the product too; what is a word for the error. */
-extern bool nn_check_size(const NnNode *node, const NnShape *shape, const char *what,
-						  NnError *err);
+extern bool nn_check_size(const NnShape *shape, const char *what, NnError *err);
 
 #endif

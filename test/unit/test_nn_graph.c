@@ -483,7 +483,8 @@ test_builder_errors(void **state)
 	EXPECT(
 		(nn_linear(g, 0, "l", 4, true, NN_RELU), nn_linear(g, 1, "l", 4, true, NN_RELU)),
 		"two parameters called \"l.weight\"");
-	EXPECT((nn_linear(g, 0, "l", 4, true, NN_RELU), nn_add(g, 0, 1)), "8x8x3 and 8x8x4");
+	EXPECT((nn_linear(g, 0, "l", 4, true, NN_RELU), nn_add(g, 0, 1)),
+		   "add after \"l\", given 8x8x3 and 8x8x4: the shapes differ");
 #undef EXPECT
 	g = nn_graph_new();
 	nn_input(g, 8, 8, test_mean, zero);

@@ -470,7 +470,8 @@ test_json_refusals(void **state)
 				"from 1 to");
 #define UP ",\"name\":\"up\",\"channels\":2,\"kernel\":[3,3],\"pad\":[1,1]"
 	refuse_json(NODE("conv_transpose2d", UP ",\"stride\":[2,2],\"out_pad\":[2,0]"),
-				"\"up\": kernel 3, stride 2, padding 1, output padding 2 make no window");
+				"\"up\", given 4x4x3: kernel 3, stride 2, padding 1, output padding 2 "
+				"make no window");
 	refuse_json(NODE("conv_transpose2d", UP ",\"stride\":[0,1],\"out_pad\":[0,0]"),
 				"stride 0");
 	refuse_json(NODE("conv_transpose2d", UP ",\"stride\":[1,1],\"out_pad\":[0]"),
@@ -480,7 +481,7 @@ test_json_refusals(void **state)
 		"2 groups do not divide 3 inputs and 2 outputs");
 #undef UP
 	refuse_json(NODE("embedding", ",\"name\":\"t\",\"rows\":3,\"channels\":4"),
-				"wants an input of 1 dimensions, not 4x4x3");
+				"\"t\", given 4x4x3: wants an input of 1 dimensions");
 	refuse_json(NODE("embedding", ",\"name\":\"t\",\"rows\":0,\"channels\":4"),
 				"\"rows\" is not a whole number from 1");
 	refuse_json(NODE("mul", ",\"axis\":0"), "unknown attribute \"axis\"");
@@ -513,7 +514,7 @@ test_refusals(void **state)
 		expect(g, part);                                                                 \
 	} while (0)
 	REFUSE(nn_permute(g, 0, wrong), "does not name each of 3 axes once");
-	REFUSE(nn_slice(g, 0, 3, 0, 1), "there is no axis 3 in 4x6x9");
+	REFUSE(nn_slice(g, 0, 3, 0, 1), "given 4x6x9: there is no axis 3");
 	REFUSE(nn_slice(g, 0, 2, 5, 5), "5 from 5 on are not among the 9");
 	REFUSE(nn_slice(g, 0, 2, -1, 5), "5 from -1 on");
 	REFUSE(nn_reduce(g, 0, -1, false), "there is no axis -1");
@@ -522,13 +523,14 @@ test_refusals(void **state)
 	REFUSE(nn_dropout(g, 0, 1), "a rate of 1 is not in [0, 1)");
 	REFUSE(nn_dropout(g, 0, NAN), "is not in [0, 1)");
 	REFUSE(nn_simam(g, 0, 0), "eps 0 is not in (0, 1]");
-	REFUSE(nn_window_attention(g, 0, "a", 1, 4, 0), "do not cut a map of 4 x 6");
+	REFUSE(nn_window_attention(g, 0, "a", 1, 4, 0),
+		   "\"a\", given 4x6x9: windows of 4 (1 to 64), shifted by 0, do not cut");
 	REFUSE(nn_window_attention(g, 0, "a", 1, 2, 2), "shifted by 2");
-	REFUSE(nn_window_attention(g, 0, "a", 2, 2, 0), "9 values a place are not 3 x 2");
+	REFUSE(nn_window_attention(g, 0, "a", 2, 2, 0), "9 values a token are not 3 x 2");
 	REFUSE(nn_mul(g, 0, nn_reduce(g, 0, 0, true)),
-		   "mul: the shapes 4x6x9 and 6x9 differ");
+		   "mul, given 4x6x9 and 6x9: the shapes differ");
 	REFUSE(nn_concat(g, (const int[]){0, nn_slice(g, 0, 0, 0, 2)}, 2, 1),
-		   "4x6x9 and 2x6x9 differ in more than axis 1");
+		   "4x6x9 and 2x6x9: the shapes differ in more than axis 1");
 	REFUSE(nn_concat(g, (const int[]){0}, 1, 1), "concat takes 2 to 4 inputs, not 1");
 	REFUSE(nn_layerscale(g, 0, ""), "needs a name");
 	REFUSE(nn_graph_set_outputs(g, (const int[]){0, 0}, 2), "are one node");
