@@ -133,7 +133,7 @@ dropout(const Call<T> *call, bool backward)
 	uint64_t seed = call->seed;
 	const T *x = backward ? call->grad_out : call->in[0];
 	T *y = backward ? call->grad_in[0] : call->out;
-	bool add = backward && call->add[0];
+	bool add = backward && call->add[0], whole = call->node->whole;
 
 	if (!call->train)
 		copy(call->m, x, y, count_of(call), 1, add);
@@ -141,7 +141,8 @@ dropout(const Call<T> *call, bool backward)
 		each(call->m, count_of(call),
 			 [=] ON_GPU(size_t i)
 			 {
-				 uint64_t r = nn_random(seed, node, first + (int) (i / size), i % size);
+				 uint64_t r = nn_random(seed, node, first + (int) (i / size),
+										whole ? 0 : i % size);
 
 				 give(&y[i], nn_random_uniform(r) < rate ? 0.0f : (float) x[i] * keep,
 					  add);

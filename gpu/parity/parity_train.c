@@ -263,7 +263,7 @@ transformer(NnGraph *g, int x)
 	x = nn_dropout(g, nn_position(g, x, "pos"), 0.2f);
 	y = nn_linear(g, nn_layernorm(g, x, "n1", 1e-3f), "qkv", 36, true, NN_IDENTITY);
 	y = nn_linear(g, nn_attention(g, y, 3), "proj", 12, true, NN_IDENTITY);
-	x = nn_add(g, x, nn_layerscale(g, y, "ls"));
+	x = nn_add(g, x, nn_drop_path(g, nn_layerscale(g, y, "ls"), 0.3f));
 	y = nn_linear(g, nn_layernorm(g, x, "n2", 1e-3f), "fc1", 24, true, NN_IDENTITY);
 	y = nn_linear(g, nn_activation(g, y, NN_GELU), "fc2", 12, true, NN_IDENTITY);
 	x = nn_softmax(g, nn_scale(g, nn_add(g, x, y), 2));

@@ -64,6 +64,8 @@ extern "C"
 	extern int nn_token(NnGraph *g, int x, int index);
 	extern int nn_scale(NnGraph *g, int x, float scale);
 	extern int nn_dropout(NnGraph *g, int x, float rate); /* rate 0: x itself */
+	/* A branch that is skipped for a share of the pictures (stochastic depth). */
+	extern int nn_drop_path(NnGraph *g, int x, float rate);
 	extern int nn_concat(NnGraph *g, const int *x, int n, int axis);
 	extern int nn_slice(NnGraph *g, int x, int axis, int begin, int count);
 	extern int nn_permute(NnGraph *g, int x, const int *perm); /* as many as dimensions */

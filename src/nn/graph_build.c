@@ -199,6 +199,18 @@ nn_dropout(NnGraph *g, int x, float rate)
 }
 
 int
+nn_drop_path(NnGraph *g, int x, float rate)
+{
+	NnNode node = start(NN_DROPOUT, x, NULL);
+
+	if (rate == 0)
+		return x;
+	node.rate = rate;
+	node.whole = true;
+	return nn_graph_add(g, &node, 0);
+}
+
+int
 nn_concat(NnGraph *g, const int *x, int n, int axis)
 {
 	NnNode node = start(NN_CONCAT, x[0], NULL);

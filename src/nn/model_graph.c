@@ -30,7 +30,7 @@ typedef enum Attribute
 	A_FACTOR = 1 << 14, /* with bilinear */
 	A_MEAN_OF = 1 << 15,
 	A_WINDOWS = 1 << 16, /* window, shift */
-	A_RATE = 1 << 17,
+	A_RATE = 1 << 17,	 /* with whole */
 	A_OUT_PAD = 1 << 18,
 	A_ROWS = 1 << 19
 } Attribute;
@@ -65,15 +65,15 @@ static const struct
 {
 	const char *key;
 	unsigned attribute;
-} keys[] = {
-	{"shape", A_SHAPE},		  {"mean", A_MEAN},		  {"std", A_STD},
-	{"channels", A_CHANNELS}, {"kernel", A_WINDOW},	  {"stride", A_WINDOW},
-	{"pad", A_WINDOW},		  {"groups", A_GROUPS},	  {"activation", A_ACTIVATION},
-	{"bias", A_BIAS},		  {"eps", A_EPS},		  {"heads", A_HEADS},
-	{"index", A_INDEX},		  {"scale", A_SCALE},	  {"axis", A_AXIS},
-	{"perm", A_PERM},		  {"factor", A_FACTOR},	  {"bilinear", A_FACTOR},
-	{"mean_of", A_MEAN_OF},	  {"window", A_WINDOWS},  {"shift", A_WINDOWS},
-	{"rate", A_RATE},		  {"out_pad", A_OUT_PAD}, {"rows", A_ROWS}};
+} keys[] = {{"shape", A_SHAPE},		  {"mean", A_MEAN},		 {"std", A_STD},
+			{"channels", A_CHANNELS}, {"kernel", A_WINDOW},	 {"stride", A_WINDOW},
+			{"pad", A_WINDOW},		  {"groups", A_GROUPS},	 {"activation", A_ACTIVATION},
+			{"bias", A_BIAS},		  {"eps", A_EPS},		 {"heads", A_HEADS},
+			{"index", A_INDEX},		  {"scale", A_SCALE},	 {"axis", A_AXIS},
+			{"perm", A_PERM},		  {"factor", A_FACTOR},	 {"bilinear", A_FACTOR},
+			{"mean_of", A_MEAN_OF},	  {"window", A_WINDOWS}, {"shift", A_WINDOWS},
+			{"rate", A_RATE},		  {"whole", A_RATE},	 {"out_pad", A_OUT_PAD},
+			{"rows", A_ROWS}};
 
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -221,7 +221,8 @@ read_further(const json_t *object, unsigned has, NnNode *node, NnError *err)
 		 !nn_json_int(object, "shift", 0, NN_MAX_DIM, &node->shift, err)))
 		return false;
 	return !(has & A_RATE) ||
-		   read_float(json_object_get(object, "rate"), "rate", &node->rate, err);
+		   (read_float(json_object_get(object, "rate"), "rate", &node->rate, err) &&
+			read_flag(object, "whole", &node->whole, err));
 }
 
 static bool
@@ -451,7 +452,10 @@ write_further(json_t *object, unsigned has, const NnNode *node)
 		json_object_set_new(object, "shift", json_integer(node->shift));
 	}
 	if (has & A_RATE)
+	{
 		json_object_set_new(object, "rate", json_real((double) node->rate));
+		json_object_set_new(object, "whole", json_boolean(node->whole));
+	}
 }
 
 static json_t *

@@ -82,10 +82,10 @@ extern "C"
 		NN_POSITION,	   /* adds a parameter of the node's own shape */
 		NN_TOKEN,		   /* [T][D] -> [D]: token `index` */
 		NN_SCALE,		   /* multiplies by `scale` */
-		NN_DROPOUT,		   /* zeros a share `rate`, the rest / (1 - rate); in training */
-		NN_CONCAT,		   /* 2 to 4 inputs one after another along `axis` */
-		NN_SLICE,		   /* `channels` places of `axis` from `index` on */
-		NN_PERMUTE,	   /* dimension i of the output is dimension perm[i] of the input */
+		NN_DROPOUT, /* zeros a share `rate`, or `whole` pictures; the rest / (1 - rate) */
+		NN_CONCAT,	/* 2 to 4 inputs one after another along `axis` */
+		NN_SLICE,	/* `channels` places of `axis` from `index` on */
+		NN_PERMUTE, /* dimension i of the output is dimension perm[i] of the input */
 		NN_UPSAMPLE,   /* [H][W][C], `factor` times larger; nearest or `bilinear` */
 		NN_REDUCE,	   /* the sum over `axis`, or the `mean` */
 		NN_MUL,		   /* two inputs of one shape */
@@ -145,6 +145,7 @@ extern "C"
 		int perm[NN_MAX_DIMS];	 /* PERMUTE */
 		int factor;				 /* UPSAMPLE */
 		bool bilinear, mean_of;	 /* UPSAMPLE; REDUCE: mean rather than sum */
+		bool whole;				 /* DROPOUT: all values of a picture alike */
 		int window, shift;		 /* WINDOW_ATTENTION: side, and how far windows move */
 		float mean[3], std[3];	 /* INPUT */
 	} NnNode;

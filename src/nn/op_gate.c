@@ -146,18 +146,31 @@ dropout_part(void *arg, int begin, int end, int thread)
 						 call->out + (size_t) i * size, false);
 }
 
-/* x times 0 or 1 / (1 - rate), by the random numbers of picture i. */
+/* Does picture i keep element k? */
+static bool
+dropout_keeps(const NnCall *call, int i, size_t k)
+{
+	int node = (int) (call->node - call->graph->node);
+
+	return nn_random_uniform(nn_random(call->seed, node, call->first + i, k)) >=
+		   call->node->rate;
+}
+
+/*
+ * x times 0 or 1 / (1 - rate), by the random numbers of picture i.  Element by element
+ * (Srivastava et al., JMLR 2014), or all by the first one's (Huang et al., "Deep Networks
+ * with Stochastic Depth", ECCV 2016).
+ */
 void
 nn_dropout_apply(const NnCall *call, int i, const float *x, float *y, bool add)
 {
 	size_t size = nn_shape_size(&call->node->shape);
-	int node = (int) (call->node - call->graph->node);
-	float keep = 1 / (1 - call->node->rate);
+	float factor = 1 / (1 - call->node->rate);
+	bool whole = call->node->whole, keep = dropout_keeps(call, i, 0);
 
 	for (size_t k = 0; k < size; k++)
 	{
-		uint64_t random = nn_random(call->seed, node, call->first + i, k);
-		float v = nn_random_uniform(random) < call->node->rate ? 0.0f : x[k] * keep;
+		float v = (whole ? keep : dropout_keeps(call, i, k)) ? x[k] * factor : 0.0f;
 
 		y[k] = add ? y[k] + v : v;
 	}

@@ -297,7 +297,8 @@ double_value(const Double *d, int p, size_t k, size_t size)
 	const NnShape *in = double_shape(d, 0), *out = &o->shape;
 	const double *a = d->in[0] + p * nn_shape_size(in);
 	int cols = nn_shape_cols(out);
-	uint64_t random = nn_random(d->seed, (int) (o - d->g->node), d->first + p, k);
+	uint64_t random =
+		nn_random(d->seed, (int) (o - d->g->node), d->first + p, o->whole ? 0 : k);
 	size_t before, after, i, at = 0;
 	double sum = 0;
 

@@ -382,6 +382,7 @@ case_gates(void)
 {
 	CASE(1, 3, 3, 4, 3, 0, nn_simam(g, 0, 1e-2f));
 	CASE(1, 2, 6, 5, 0, 0, nn_dropout(g, 0, 0.4f));
+	CASE(1, 2, 6, 5, 0, 0, nn_drop_path(g, 0, 0.4f));
 }
 
 static const struct

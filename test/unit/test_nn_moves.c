@@ -207,6 +207,36 @@ test_simam(void **state)
 	nn_graph_free(g);
 }
 
+/* A picture keeps all its values or none, as often as asked for. */
+static void
+test_drop_path(void **state)
+{
+	NnGraph *g = graph_from(1, 4, 0, 0, 0);
+	uint64_t s = 4;
+	float *x = test_floats(&s, 4 * 5000, 1), *y;
+	double kept = 0;
+
+	(void) state;
+	assert_int_equal(nn_drop_path(g, 0, 0), 0);
+	nn_drop_path(g, 0, 0.2f);
+	y = run(g, 5000, (const float *const[]){x}, true);
+	for (int i = 0; i < 5000; i++)
+	{
+		bool keep = y[4 * i] != 0;
+
+		for (int k = 4 * i; k < 4 * i + 4; k++)
+			near(y[k], keep ? x[k] / 0.8f : 0, 1e-6);
+		kept += keep;
+	}
+	near(kept / 5000, 0.8, 0.02);
+	free(y);
+	y = run(g, 5000, (const float *const[]){x}, false);
+	assert_memory_equal(y, x, 4 * 5000 * sizeof(float));
+	free(x);
+	free(y);
+	nn_graph_free(g);
+}
+
 static void
 test_draws(void **state)
 {
@@ -543,17 +573,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_permute),
-		cmocka_unit_test(test_slice_concat),
-		cmocka_unit_test(test_upsample),
-		cmocka_unit_test(test_reduce),
-		cmocka_unit_test(test_simam),
-		cmocka_unit_test(test_draws),
-		cmocka_unit_test(test_window_attention),
-		cmocka_unit_test(test_outputs),
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_json),
-		cmocka_unit_test(test_json_refusals),
+		cmocka_unit_test(test_permute),	  cmocka_unit_test(test_slice_concat),
+		cmocka_unit_test(test_upsample),  cmocka_unit_test(test_reduce),
+		cmocka_unit_test(test_simam),	  cmocka_unit_test(test_draws),
+		cmocka_unit_test(test_drop_path), cmocka_unit_test(test_window_attention),
+		cmocka_unit_test(test_outputs),	  cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_json),	  cmocka_unit_test(test_json_refusals),
 	};
 
 	return cmocka_run_group_tests_name("nn: moves and gates", tests, NULL, NULL);

@@ -64,7 +64,7 @@ tokens_net(void)
 	y = nn_linear(g, y, "qkv", 36, true, NN_IDENTITY);
 	y = nn_attention(g, y, 3);
 	y = nn_linear(g, y, "proj", 12, true, NN_IDENTITY);
-	y = nn_dropout(g, y, 0.2f);
+	y = nn_drop_path(g, y, 0.2f);
 	x = nn_add(g, x, y);
 	x = nn_activation(g, x, NN_GELU);
 	x = nn_token(g, x, 0);

@@ -267,6 +267,13 @@ arch_flatten(NnGraph *g, int x)
 }
 
 int
+arch_drop_path(NnGraph *g, int branch, double rate, int block, int blocks)
+{
+	return nn_drop_path(g, branch,
+						(float) (rate * block / (blocks > 1 ? blocks - 1 : 1)));
+}
+
+int
 arch_head(NnGraph *g, int x, const ArchOptions *o, const char *name)
 {
 	switch (o->head)

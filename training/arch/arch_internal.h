@@ -69,6 +69,22 @@ extern const Arch arch_speednet, arch_wrn, arch_resnet18, arch_resnet34, arch_re
 			"imagenet|half", 0, 0, 0, false                                              \
 	}
 
+/*
+ * A parameter for residual networks: stochastic depth, as timm has it (Huang et al., ECCV
+ * 2016).
+ */
+#define ARCH_DROP_PATH                                                                   \
+	{                                                                                    \
+		"drop-path",                                                                     \
+			"share of the pictures that skip a branch of the last block in training; "   \
+			"less in those before",                                                      \
+			NULL, 0, 0, 0.9, false                                                       \
+	}
+
+/* A branch of block number `block` of `blocks`: none of it is skipped in the first one.
+ */
+extern int arch_drop_path(NnGraph *g, int branch, double rate, int block, int blocks);
+
 /* A layer's name: arch_layer("blocks.%d.attn.qkv", b).text */
 typedef struct ArchLayer
 {

@@ -21,10 +21,22 @@
 #define WIDTH 96
 
 static const int blocks_of[4] = {2, 2, 6, 2};
+#define BLOCKS 12
+
+static int
+blocks_before(int stage)
+{
+	int n = 0;
+
+	for (int s = 0; s < stage; s++)
+		n += blocks_of[s];
+	return n;
+}
 
 enum
 {
-	WINDOW
+	WINDOW,
+	DROP_PATH
 };
 
 static int
@@ -49,6 +61,12 @@ mlp(NnGraph *g, int x, const char *name, int width)
 	return nn_linear(g, x, arch_layer("%s.mlp.fc2", name).text, width, true, NN_IDENTITY);
 }
 
+static int
+add_branch(NnGraph *g, int x, int branch, const ArchOptions *o, int block)
+{
+	return nn_add(g, x, arch_drop_path(g, branch, o->value[DROP_PATH], block, BLOCKS));
+}
+
 /* 2x2 neighbours side by side, (0,0) (1,0) (0,1) (1,1) in (row, column), to half. */
 static int
 merge(NnGraph *g, int x, int stage, int width)
@@ -71,8 +89,9 @@ merge(NnGraph *g, int x, int stage, int width)
 }
 
 static int
-stage(NnGraph *g, int x, int stage, int largest)
+stage(NnGraph *g, int x, int stage, const ArchOptions *o)
 {
+	int largest = (int) o->value[WINDOW], first = blocks_before(stage);
 	int width = WIDTH << stage, heads = 3 << stage, side, window;
 
 	if (stage > 0)
@@ -87,8 +106,9 @@ stage(NnGraph *g, int x, int stage, int largest)
 		ArchLayer name = arch_layer("layers.%d.blocks.%d", stage, b);
 		int shift = b % 2 && side > window ? window / 2 : 0;
 
-		x = nn_add(g, x, attention(g, x, name.text, width, heads, window, shift));
-		x = nn_add(g, x, mlp(g, x, name.text, width));
+		x = add_branch(g, x, attention(g, x, name.text, width, heads, window, shift), o,
+					   first + b);
+		x = add_branch(g, x, mlp(g, x, name.text, width), o, first + b);
 	}
 	return x;
 }
@@ -99,7 +119,7 @@ build(NnGraph *g, int x, const ArchOptions *o)
 	x = nn_conv2d(g, x, "patch_embed.proj", WIDTH, 4, 4, 4, 0, 1, true, NN_IDENTITY);
 	x = nn_layernorm(g, x, "patch_embed.norm", NORM_EPS);
 	for (int s = 0; s < 4; s++)
-		x = stage(g, x, s, (int) o->value[WINDOW]);
+		x = stage(g, x, s, o);
 	x = nn_layernorm(g, x, "norm", NORM_EPS);
 	return arch_head(g, nn_global_avgpool(g, x), o, "head.fc");
 }
@@ -129,24 +149,24 @@ check(const ArchOptions *o, TrainError *err)
 static int
 depth(const ArchOptions *o, const char *param)
 {
-	int s, b, depth = 1;
+	int s, b;
 
 	(void) o;
 	if (strncmp(param, "patch_embed.", 12) == 0)
 		return 0;
 	if (sscanf(param, "layers.%d.", &s) != 1 || s < 0 || s > 3)
 		return -1;
-	for (int i = 0; i < s; i++)
-		depth += blocks_of[i];
 	/* a merging belongs to the block after it */
-	return sscanf(param, "layers.%d.blocks.%d.", &s, &b) == 2 ? depth + b : depth;
+	if (sscanf(param, "layers.%d.blocks.%d.", &s, &b) != 2)
+		b = 0;
+	return 1 + blocks_before(s) + b;
 }
 
 static int
 depths(const ArchOptions *o)
 {
 	(void) o;
-	return 14;
+	return BLOCKS + 2;
 }
 
 static void
@@ -170,7 +190,8 @@ const Arch arch_swin_t = {
 	.mean = IMAGENET_MEAN,
 	.std = IMAGENET_STD,
 	.parameter = {[WINDOW] = {"window", "side of a window in tokens", NULL, 7, 1, 32,
-							  true}},
+							  true},
+				  [DROP_PATH] = ARCH_DROP_PATH},
 	.head = "head.fc",
 	.build = build,
 	.check = check,

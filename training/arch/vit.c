@@ -22,7 +22,8 @@ enum
 	PATCH,
 	DEPTH,
 	COLOURS,
-	LAYERSCALE
+	LAYERSCALE,
+	DROP_PATH
 };
 
 #define PARAMETERS                                                                       \
@@ -36,6 +37,7 @@ enum
 						0,                                                               \
 						1,                                                               \
 						false},                                                          \
+		[DROP_PATH] = ARCH_DROP_PATH,                                                    \
 	}
 
 static int
@@ -60,12 +62,14 @@ mlp(NnGraph *g, int x, const VitSize *size, const char *name)
 					 NN_IDENTITY);
 }
 
+/* x + branch, scaled, and in training skipped for some of the pictures. */
 static int
-scale(NnGraph *g, int x, const VitSize *size, int block, int branch)
+add_branch(NnGraph *g, int x, int branch, const VitSize *size, int block, int number)
 {
-	if (size->layerscale == 0)
-		return x;
-	return nn_layerscale(g, x, arch_layer("blocks.%d.ls%d", block, branch).text);
+	if (size->layerscale != 0)
+		branch =
+			nn_layerscale(g, branch, arch_layer("blocks.%d.ls%d", block, number).text);
+	return nn_add(g, x, arch_drop_path(g, branch, size->drop_path, block, size->depth));
 }
 
 int
@@ -91,8 +95,8 @@ vit_encoder(NnGraph *g, int x, const VitSize *size)
 	{
 		ArchLayer name = arch_layer("blocks.%d", b);
 
-		x = nn_add(g, x, scale(g, attention(g, x, size, name.text), size, b, 1));
-		x = nn_add(g, x, scale(g, mlp(g, x, size, name.text), size, b, 2));
+		x = add_branch(g, x, attention(g, x, size, name.text), size, b, 1);
+		x = add_branch(g, x, mlp(g, x, size, name.text), size, b, 2);
 	}
 	return nn_layernorm(g, x, "norm", NORM_EPS);
 }
@@ -132,7 +136,8 @@ size_of(const ArchOptions *o, int width, int heads)
 					 .depth = (int) o->value[DEPTH],
 					 .width = width,
 					 .heads = heads,
-					 .layerscale = (float) o->value[LAYERSCALE]};
+					 .layerscale = (float) o->value[LAYERSCALE],
+					 .drop_path = (float) o->value[DROP_PATH]};
 }
 
 static int

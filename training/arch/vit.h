@@ -11,6 +11,7 @@ typedef struct VitSize
 {
 	int patch, width, heads, depth;
 	float layerscale; /* where scales of branches begin; 0: there are none */
+	float drop_path;  /* chance that a branch of the last block is skipped */
 } VitSize;
 
 /* [H][W][3] -> [H/patch][W/patch][width] */
