@@ -78,6 +78,7 @@ gpu-plugin: $(if $(GPU_SRC),$(B)/lib/deephash-cuda.so)
 # later one, and machine code for the most usual of today.
 NVCC_ARCH ?= -gencode arch=compute_75,code=compute_75 -gencode arch=compute_90,code=sm_90
 NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) --extended-lambda -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I.
+CUBLAS_PATH = -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
 GPU_OBJ = $(GPU_SRC:%.cu=$(B)/obj/%.o)
 # The plug-in is opened with its names to itself, so it brings what it needs of nn.
 GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o)
@@ -86,7 +87,16 @@ $(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.h src/nn/*.h)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 $(B)/lib/deephash-cuda.so: $(GPU_OBJ) $(GPU_NN_OBJ)
 	@mkdir -p $(@D)
-	$(NVCC) -shared -Xlinker --no-undefined -o $@ $^ -lcublas -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
+	$(NVCC) -shared -Xlinker --no-undefined -o $@ $^ -lcublas $(CUBLAS_PATH)
+
+# For gpu/check: whether the plug-in computes what the CPU computes, and what a GPU can
+# do at most.
+$(B)/gpu-parity: $(patsubst %.c,$(B)/obj/%.o,$(wildcard gpu/parity/*.c)) $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
+	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
+-include $(patsubst %.c,$(B)/obj/%.d,$(wildcard gpu/parity/*.c))
+$(B)/bench/peak: bench/engine/peak.cu
+	@mkdir -p $(@D)
+	$(NVCC) -O3 -std=c++17 $(NVCC_ARCH) -Xcompiler -Wall,-Wextra -o $@ $< -lcublas $(CUBLAS_PATH)
 else
 gpu-plugin:
 	@echo "no CUDA compiler found: building without the GPU device"
@@ -178,9 +188,9 @@ $(B)/bench/%: bench/%.c $(B)/lib/libdeephash.a
 bench-decode: $(B)/bench/decode
 	@$(B)/bench/decode "$(IMAGES)"
 
-# THREADS, SECONDS_EACH and ROUNDS as in the script.
+# DEVICE, THREADS, SECONDS_EACH and ROUNDS as in the script.
 .PHONY: bench-engine
-bench-engine: $(B)/bench/engine
+bench-engine: $(B)/bench/engine $(if $(filter cuda,$(DEVICE)),$(B)/bench/peak gpu-plugin)
 	@bench/engine.sh
 $(B)/bench/engine: bench/engine.c $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
 	@mkdir -p $(@D)

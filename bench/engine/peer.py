@@ -1,12 +1,15 @@
-"""The same networks in PyTorch: pictures a second in training and inference.
+"""The networks of bench/engine.c in PyTorch: pictures a second in training and inference.
 
-peer.py NETWORK SIDE BATCH THREADS SECONDS [DEVICE [MODE]]
-    NETWORK  resnet18, vit-ti or speednet-A-B-C
-    DEVICE   cpu (default) or cuda; MODE float32 (default), bf16, compile (bf16 and torch.compile)
-Prints training and inference in pictures a second and the memory of the step in MB.
+peer.py [OPTION]... NETWORK SIDE BATCH    (peer.py --help)
+
+A step and an inference are those of engine.c: both begin with uint8 pictures in the host's memory
+and end with the outputs there.  On a GPU that memory is pinned and nothing waits for a copy, and
+bf16 is autocast: weights stay float32.  Prints one line: training and inference in pictures a
+second, memory of the step in MB (on a GPU what PyTorch's allocator held at most, on the CPU what
+the process grew by).  Written for PyTorch 1.13 (CPU) to 2.11.
 """
+import argparse
 import resource
-import sys
 import time
 
 import torch
@@ -89,10 +92,13 @@ def speednet(name, side, classes):
     return nn.Sequential(*layers, nn.MaxPool2d(side), nn.Flatten(), nn.Linear(a, classes))
 
 
-def rate(step, batch, seconds, sync):
-    for _ in range(2):
+def rate(step, batch, seconds, device):
+    sync = torch.cuda.synchronize if device == 'cuda' else lambda: None
+    for _ in range(3):
         step()
     sync()
+    if device == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
     start, n = time.monotonic(), 0
     while n < 1 or time.monotonic() - start < seconds:
         step()
@@ -103,27 +109,70 @@ def rate(step, batch, seconds, sync):
     return n * batch / (time.monotonic() - start)
 
 
-def main():
-    name, side, batch, threads, seconds = sys.argv[1], *map(int, sys.argv[2:5]), float(sys.argv[5])
-    device = sys.argv[6] if len(sys.argv) > 6 else 'cpu'
-    mode = sys.argv[7] if len(sys.argv) > 7 else 'float32'
-    torch.set_num_threads(threads)
+def options():
+    parser = argparse.ArgumentParser(description='Pictures a second of a network in PyTorch.')
+    parser.add_argument('network', help='resnet18, vit-ti or speednet-A-B-C; or about')
+    parser.add_argument('side', type=int, nargs='?')
+    parser.add_argument('batch', type=int, nargs='?')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--precision', choices=['float32', 'tf32', 'bf16'], default='float32')
+    parser.add_argument('--compile', action='store_true', help='torch.compile')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--seconds', type=float, default=8)
+    o = parser.parse_args()
+    if o.network != 'about' and o.batch is None:
+        parser.error('SIDE and BATCH are wanted')
+    return o
+
+
+def about(o):
+    line = 'PyTorch ' + torch.__version__
+    if o.device == 'cuda':
+        return '%s, %s, CUDA %s, cuDNN %s' % (line, torch.cuda.get_device_name(), torch.version.cuda,
+                                              torch.backends.cudnn.version())
+    return line + (', oneDNN' if torch.backends.mkldnn.is_available() else ', no oneDNN')
+
+
+def set_up(o):
+    torch.set_num_threads(o.threads)
     torch.manual_seed(1)
+    if o.device == 'cuda':
+        torch.backends.cuda.matmul.allow_tf32 = o.precision == 'tf32'
+        torch.backends.cudnn.allow_tf32 = o.precision == 'tf32'
+        torch.backends.cudnn.benchmark = True
+
+
+def build(o):
+    if o.network == 'resnet18':
+        return resnet18(10)
+    if o.network == 'vit-ti':
+        return Vit(o.side, 10)
+    return speednet(o.network, o.side, 10)
+
+
+def main():
+    o = options()
+    if o.network == 'about':
+        print(about(o))
+        return
+    set_up(o)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = resnet18(10) if name == 'resnet18' else Vit(side, 10) if name == 'vit-ti' else speednet(name, side, 10)
-    model = model.to(device)
-    if name != 'vit-ti':
+    model = build(o).to(o.device)
+    maps = o.network != 'vit-ti'  # convolutions all through: channels last is faster
+    if maps:
         model = model.to(memory_format=torch.channels_last)
-    x = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
-    y = torch.arange(batch, device=device) % 10
+    x = torch.randint(0, 256, (o.batch, 3, o.side, o.side), dtype=torch.uint8)
+    out = torch.empty(o.batch, 10)
+    if o.device == 'cuda':
+        x, out = x.pin_memory(), out.pin_memory()
+    y = torch.arange(o.batch, device=o.device) % 10
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 1e-4, 0.9, 0, 5e-4, nesterov=True)
-    run = torch.compile(model) if mode == 'compile' else model
-    half = torch.autocast(device, torch.bfloat16, enabled=mode != 'float32')
-    sync = torch.cuda.synchronize if device == 'cuda' else lambda: None
+    run = torch.compile(model) if o.compile else model
+    half = torch.autocast(o.device, torch.bfloat16, enabled=o.precision == 'bf16')
 
     def inputs():
-        z = (x.float() / 255 - 0.5) / 0.25
-        return z if name == 'vit-ti' else z.to(memory_format=torch.channels_last)
+        z = (x.to(o.device, non_blocking=True).float() / 255 - 0.5) / 0.25
+        return z.to(memory_format=torch.channels_last) if maps else z
 
     def train():
         optimiser.zero_grad(set_to_none=True)
@@ -134,16 +183,16 @@ def main():
 
     def infer():
         with torch.inference_mode(), half:
-            run(inputs())
+            out.copy_(run(inputs()), non_blocking=True)
 
     model.train()
-    trained = rate(train, batch, seconds, sync)
-    if device == 'cuda':
+    trained = rate(train, o.batch, o.seconds, o.device)
+    if o.device == 'cuda':
         memory = torch.cuda.max_memory_allocated() / 1e6
     else:
         memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
     model.eval()
-    print('%.1f %.1f %.0f' % (trained, rate(infer, batch, seconds, sync), memory))
+    print('%.1f %.1f %.0f' % (trained, rate(infer, o.batch, o.seconds, o.device), memory))
 
 
 if __name__ == '__main__':
