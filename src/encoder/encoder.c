@@ -31,6 +31,7 @@ int encoder_device_memory;
 int encoder_max_image_size;
 int encoder_max_image_pixels;
 bool encoder_sandbox;
+bool encoder_core_dumps;
 int encoder_engine_timeout;
 bool encoder_retry;
 int encoder_bad_image;
@@ -133,8 +134,13 @@ define_settings(void)
 							0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"deephash.sandbox",
-		"Forbid the encoder networks, programs, debuggers and core files.", NULL,
-		&encoder_sandbox, true, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+		"Forbid the encoder files, networks, other processes and programs.",
+		"deephash_service shows what of it the kernel has.", &encoder_sandbox, true,
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"deephash.core_dumps", "Let an encoder that crashes leave a core file.",
+		"It may hold images and codes; while this is on, debuggers can attach.",
+		&encoder_core_dumps, false, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 }
 
 void

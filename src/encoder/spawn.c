@@ -47,6 +47,8 @@ engine_command(void)
 	argv[n++] = psprintf("--stall-timeout=%d", encoder_engine_timeout);
 	if (!encoder_sandbox)
 		argv[n++] = "--no-sandbox";
+	if (encoder_core_dumps)
+		argv[n++] = "--core-files";
 	return argv;
 }
 

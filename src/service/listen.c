@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -33,7 +34,8 @@ accept_clients(Server *server)
 
 		if (fd < 0)
 		{
-			if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ||
+				server->draining)
 				return;
 			/* Out of descriptors, say: poll would report the newcomer without end. */
 			say('W', "could not accept a connection: %s", strerror(errno));
@@ -63,7 +65,7 @@ accept_clients(Server *server)
  * path that can be seen can be connected to.
  */
 int
-listen_at(const char *path, struct stat *made, Failure *failure)
+listen_at(const char *path, Failure *failure)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char final[sizeof(address.sun_path)];
@@ -77,10 +79,9 @@ listen_at(const char *path, struct stat *made, Failure *failure)
 			   1;
 	unlink(address.sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	umask(0077);
+	umask(0177);
 	if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
-		chmod(address.sun_path, 0600) != 0 || listen(fd, 1024) != 0 ||
-		lstat(address.sun_path, made) != 0 || rename(address.sun_path, final) != 0)
+		listen(fd, 1024) != 0 || rename(address.sun_path, final) != 0)
 	{
 		refuse(failure, DEEPHASH_BAD_REQUEST, "could not listen at \"%s\": %s", path,
 			   strerror(errno));
@@ -92,13 +93,18 @@ listen_at(const char *path, struct stat *made, Failure *failure)
 	return fd;
 }
 
-/* Take our socket away, but not that of a successor who already serves. */
+/*
+ * From here on whoever connects is refused.  Those who have just connected hear that we
+ * are closing.  The socket's file stays, as the sandbox lets us remove none; the
+ * successor puts its own in the place.
+ */
 void
-remove_socket(const Server *server)
+stop_listening(Server *server)
 {
-	struct stat found;
-
-	if (lstat(server->config->socket_path, &found) == 0 &&
-		found.st_dev == server->socket.st_dev && found.st_ino == server->socket.st_ino)
-		unlink(server->config->socket_path);
+	if (server->listen_fd < 0)
+		return;
+	shutdown(server->listen_fd, SHUT_RDWR);
+	accept_clients(server);
+	close(server->listen_fd);
+	server->listen_fd = -1;
 }

@@ -4,7 +4,7 @@
  *	  all sessions of one PostgreSQL server.  The supervisor of the extension
  *	  starts it; README.md says how to start one by hand.
  */
-#include "service/service.h"
+#include "service/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +58,8 @@ static const char usage[] =
 	"  --max-clients N            connections (1000)\n"
 	"  --stall-timeout MS         leave when no request gets on for so long; 0: never "
 	"(0)\n"
-	"  --no-sandbox               do not forbid network, programs and core files\n"
+	"  --no-sandbox               do not forbid files, sockets, programs, signals\n"
+	"  --core-files               let a crash leave one\n"
 	"It ends when its standard input does, in good order at SIGTERM.\n";
 
 /* A number within limits, or the end with a message. */
@@ -100,6 +101,7 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 		{"precision", required_argument, NULL, 'e'},
 		{"no-graphs", no_argument, NULL, 'g'},
 		{"no-sandbox", no_argument, NULL, 'n'},
+		{"core-files", no_argument, NULL, 'f'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
 	int c, which = 0;
@@ -164,6 +166,9 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 			case 'n':
 				config->sandbox = false;
 				break;
+			case 'f':
+				config->core_files = true;
+				break;
 			case 'h':
 				fputs(usage, stdout);
 				exit(0);
@@ -218,7 +223,7 @@ main(int argc, char **argv)
 	parse_options(argc, argv, &config);
 	/* The supervisor's end of standard input closes with it; this is faster. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	prepare_process();
+	prepare_process(config.core_files);
 	if (!prepare_signals())
 	{
 		say('F', "could not make a pipe: %s", strerror(errno));
@@ -231,8 +236,9 @@ main(int argc, char **argv)
 		return 3;
 	}
 	device->probe(device_text, sizeof(device_text));
-	if (config.sandbox && !sandbox_enter(&failure))
-		say('W', "going on without the sandbox: %s", failure.text);
+	/* Not before: drivers may want to read what this closes to them. */
+	if (!config.core_files)
+		prctl(PR_SET_DUMPABLE, 0);
 	if (!serve(&config, device, device_text, STDIN_FILENO, quit_pipe[0], &failure) &&
 		failure.text[0] != '\0')
 	{

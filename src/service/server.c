@@ -4,6 +4,7 @@
  *	  It reads whole requests, hands them to the engine, writes the answers, and
  *	  notices who has left.  It never blocks and never computes.
  */
+#include "service/sandbox.h"
 #include "service/serving.h"
 
 #include <errno.h>
@@ -25,11 +26,7 @@ static void
 start_draining(Server *server)
 {
 	server->draining = true;
-	remove_socket(server);
-	/* Those who have just connected shall hear that we are closing. */
-	accept_clients(server);
-	close(server->listen_fd);
-	server->listen_fd = -1;
+	stop_listening(server);
 }
 
 /*
@@ -121,7 +118,6 @@ leave_if_stalled(Server *server)
 		return;
 	say('F', "device %s: no request got on for %lld ms (deephash.engine_timeout)",
 		server->device, (long long) limit / 1000);
-	remove_socket(server);
 	_exit(1);
 }
 
@@ -204,13 +200,25 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 	return orderly;
 }
 
+/* Before there are threads: they take over what this one may not do. */
+static void
+enter_sandbox(Server *server)
+{
+	bool gpu = strcmp(server->device, nn_cpu_device.name) != 0;
+
+	if (server->config->sandbox)
+		sandbox_enter(server->config->cache_dir, gpu, server->sandbox,
+					  sizeof(server->sandbox));
+	else
+		strcpy(server->sandbox, "off");
+}
+
 bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
 {
 	Server server = {.config = config,
 					 .device = device->name,
-					 .listen_fd = -1,
 					 .start_us = now_us(),
 					 .stats_since_us = now_us()};
 	bool orderly = false;
@@ -220,23 +228,24 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	if (server.wake < 0)
 		return refuse(failure, DEEPHASH_BAD_REQUEST, "could not make an eventfd: %s",
 					  strerror(errno));
-	server.engine = engine_start(config, device, server.wake, failure);
+	server.listen_fd = listen_at(config->socket_path, failure);
+	if (server.listen_fd >= 0)
+	{
+		enter_sandbox(&server);
+		server.engine = engine_start(config, device, server.wake, failure);
+	}
 	if (server.engine)
 	{
-		server.listen_fd = listen_at(config->socket_path, &server.socket, failure);
-		if (server.listen_fd >= 0)
-		{
-			say('R', "ready on device %s (%s), %d threads, batches of up to %d images",
-				device->name, device_text, config->threads, config->batch_size);
-			orderly = loop(&server, life_fd, quit_fd, failure);
-			if (orderly)
-				say_goodbye(&server);
-			remove_socket(&server);
-		}
-		if (server.listen_fd >= 0)
-			close(server.listen_fd);
+		say('R', "ready on device %s (%s), %d threads, batches of up to %d images",
+			device->name, device_text, config->threads, config->batch_size);
+		say('L', "sandbox: %s", server.sandbox);
+		orderly = loop(&server, life_fd, quit_fd, failure);
+		if (orderly)
+			say_goodbye(&server);
 		engine_stop(server.engine);
 	}
+	if (server.listen_fd >= 0)
+		close(server.listen_fd);
 	for (Client *client = server.clients; client; client = client->next)
 	{
 		client_leave(&server, client);

@@ -9,7 +9,7 @@
  *	stats.c    histograms
  *	models.c   the models in use: opened, checked, resident, evicted
  *	runner.c   a model's network on the device
- *	sandbox.c  what the process gives up
+ *	sandbox.c  what the process gives up; with sandbox_files.c, limits.c
  *	util.c     failures, log lines, the clock
  */
 #ifndef SERVICE_H
@@ -44,6 +44,7 @@ typedef struct ServiceConfig
 	bool graphs;	  /* let the device record launches */
 	int64_t stall_us; /* no request moves for this long: the engine leaves; 0: never */
 	bool sandbox;
+	bool core_files; /* may be left behind by a crash */
 } ServiceConfig;
 
 #define PRECISION_AUTO -1 /* what the device takes usually */
@@ -222,15 +223,5 @@ extern void request_fail(Request *request, const Failure *failure);
  */
 extern bool serve(const ServiceConfig *config, const NnDevice *device,
 				  const char *device_text, int life_fd, int quit_fd, Failure *failure);
-
-/* --------------------------------------------------------------- sandbox.c */
-
-/* First of all: the first to die when memory ends, and many open files. */
-extern void prepare_process(void);
-/*
- * After the device is open: no core file, no debugger, no new privileges, no program
- * can be run, no network or other process be reached.
- */
-extern bool sandbox_enter(Failure *failure);
 
 #endif

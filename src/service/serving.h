@@ -10,8 +10,6 @@
 #ifndef SERVICE_SERVING_H
 #define SERVICE_SERVING_H
 
-#include <sys/stat.h>
-
 #include "service/service.h"
 
 typedef struct Client
@@ -39,9 +37,9 @@ typedef struct Server
 {
 	const ServiceConfig *config;
 	const char *device; /* name */
+	char sandbox[200];	/* what is active of it */
 	Engine *engine;
 	int listen_fd;
-	struct stat socket;		 /* what we put at socket_path */
 	int64_t accept_again_us; /* out of file descriptors: not before this */
 	int wake;				 /* eventfd: the engine finished something */
 	Client *clients;
@@ -77,11 +75,10 @@ extern void sweep_clients(Server *server);
 
 /* ---------------------------------------------------------------- listen.c */
 
-/* Listen at path; what was made there goes to *made.  -1 and the reason. */
-extern int listen_at(const char *path, struct stat *made, Failure *failure);
+/* Listen at path.  -1 and the reason. */
+extern int listen_at(const char *path, Failure *failure);
 extern void accept_clients(Server *server);
-/* Take our socket away, but not that of a successor who already serves. */
-extern void remove_socket(const Server *server);
+extern void stop_listening(Server *server);
 
 /* ---------------------------------------------------------------- status.c */
 

@@ -82,12 +82,13 @@ write_status(FILE *out, Server *server, const EngineStats *stats)
 		", \"clients\": %d, \"models\": %d, \"model_memory\": %zu"
 		", \"requests\": %" PRIu64 ", \"images\": %" PRIu64 ", \"batches\": %" PRIu64
 		", \"failures\": %" PRIu64 ", \"dropped\": %" PRIu64
-		", \"queued\": %d, \"buffered\": %" PRId64 ", \"device_memory\": %" PRId64,
+		", \"queued\": %d, \"buffered\": %" PRId64 ", \"device_memory\": %" PRId64
+		", \"sandbox\": \"%s\"",
 		(int) getpid(), server->device, precision_name(stats->precision),
 		(now_us() - server->start_us) / 1000, server->nclients, stats->models,
 		stats->model_memory, server->served, stats->images, stats->batches,
 		stats->failures, stats->dropped, stats->queued + stats->ready, server->buffered,
-		server->config->device_memory);
+		server->config->device_memory, server->sandbox);
 }
 
 void

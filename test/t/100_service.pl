@@ -40,6 +40,9 @@ like(join('', <$limits>), qr/^Max core file size\s+0\s+0/m, 'it dumps no core');
 my $status = do { local $/; open my $f, '<', "/proc/$pid/status"; <$f> };
 like($status, qr/^NoNewPrivs:\s+1$/m, 'it can gain no privileges');
 like($status, qr/^Seccomp:\s+2$/m, 'it runs in the sandbox');
+my $sandbox = $server->safe_psql('postgres', 'SELECT sandbox FROM deephash_service');
+like($sandbox, qr/^system calls(, files$|; files are open to it, as )/, 'the view tells what is active of it');
+like(server_log($server), qr/deephash-encoder \(PID $pid\): sandbox: \Q$sandbox\E$/m, '... and so does the log');
 
 my $code = $server->safe_psql('postgres', "SELECT deephash_encode($red, 'm64')");
 like($code, qr/^[0-9a-f]{16}$/, 'encodes');

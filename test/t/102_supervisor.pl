@@ -47,12 +47,24 @@ reload("deephash.device_memory = '1GB'");
 
 # --------------------------------------------------------- privileges on settings
 $server->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
-for my $setting ("deephash.encoder_program = '/bin/sh'", 'deephash.device = cpu', 'deephash.sandbox = off')
+for my $setting ("deephash.encoder_program = '/bin/sh'", 'deephash.device = cpu', 'deephash.sandbox = off', 'deephash.core_dumps = on')
 {
 	like(error_of("SET $setting"), qr/cannot be changed now/, "no session sets $setting");
 }
 like(error_of('SET ROLE nobody; SHOW deephash.encoder_program'), qr/must be superuser|permission denied/, 'not everybody sees the path');
 like(error_of("ALTER SYSTEM SET deephash.encoder_program = 'relative/path'"), qr/invalid value.*must be absolute/s, 'a relative path is refused');
+
+# ------------------------------------------------------------ sandbox and core files
+reload('deephash.sandbox = off', 'deephash.core_dumps = on');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_service'))[1] eq 'off' }, 60), 'the sandbox can be switched off');
+$pid = engine_pid($server);
+unlike(read_file("/proc/$pid/status"), qr/^Seccomp:\s+2$/m, '... whole');
+unlike(read_file("/proc/$pid/limits"), qr/^Max core file size\s+0\s+0/m, 'core files can be allowed') if read_file("/proc/${\ parent_of($pid)}/limits") !~ /^Max core file size\s+\S+\s+0/m;
+ok(opendir(my $files, "/proc/$pid/fd"), '... and debuggers with them');
+reload('deephash.sandbox = on', 'deephash.core_dumps = off');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_service'))[1] =~ /^system calls/ }, 60), 'and on again');
+$pid = engine_pid($server);
+ok($> == 0 || !opendir($files, "/proc/$pid/fd"), 'nobody looks into it then');
 
 # ------------------------------------------------------- programs that do not work
 for my $program ([ '/nowhere/deephash-encoder', qr/could not execute .*No such file/ ], [ '/bin/false', qr/exit(ed with exit)? code 1/ ],

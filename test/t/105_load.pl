@@ -10,8 +10,8 @@ use EncoderTest;
 use Test::More;
 
 my $server = new_server('main', conf => "shared_preload_libraries = 'deephash'\nmax_connections = 60\n"
-	  # In the sandbox it would keep its open files to itself.
-	  . "deephash.sandbox = off\n");
+	  # Else it would keep its open files to itself.
+	  . "deephash.core_dumps = on\n");
 load_models($server);
 my @name = qw(red green large);
 my %sql = map { $_ => image_sql($_) } @name;
