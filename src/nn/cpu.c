@@ -18,7 +18,7 @@ struct NnNet
 {
 	const NnGraph *graph;
 	int max_batch;
-	NnPool *pool;
+	NnPool *pool; /* shared by all networks: ten of them need no more threads than one */
 	NnPlan plan;
 	NnCall *call;  /* one per node, ready but for the batch */
 	float *arena;  /* activations */
@@ -155,7 +155,7 @@ cpu_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 	net->graph = graph;
 	net->max_batch = max_batch;
 	net->bytes = sizeof(*net);
-	net->pool = nn_pool_new(threads);
+	net->pool = nn_pool_share(threads);
 	if (net->pool == NULL)
 		nn_fail(err, "could not start %d threads", threads);
 	if (net->pool == NULL || !nn_plan(graph, max_batch, &net->plan, err) ||
@@ -176,6 +176,7 @@ cpu_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
 	if (n < 1 || n > net->max_batch)
 		return nn_fail(err, "a batch of %d images: this network was loaded for 1 to %d",
 					   n, net->max_batch);
+	nn_pool_begin(net->pool);
 	for (int i = 0; i < g->nnodes; i++)
 	{
 		NnCall *call = &net->call[i];
@@ -186,6 +187,7 @@ cpu_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
 			call->out = out;
 		nn_op[g->node[i].kind].forward(call);
 	}
+	nn_pool_end(net->pool);
 	return true;
 }
 
@@ -200,7 +202,7 @@ cpu_unload(NnNet *net)
 {
 	if (net == NULL)
 		return;
-	nn_pool_free(net->pool);
+	nn_pool_leave(net->pool);
 	nn_plan_free(&net->plan);
 	free(net->call);
 	free(net->arena);

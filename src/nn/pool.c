@@ -11,6 +11,11 @@
 
 /* OpenBLAS's own; declared here because not every cblas.h does. */
 extern void openblas_set_num_threads(int n);
+/* Not every build of it lets these be seen. */
+extern void *blas_memory_alloc(int unused) __attribute__((weak));
+extern void blas_memory_free(void *buffer) __attribute__((weak));
+
+#define MAX_THREADS 256
 
 typedef struct Worker
 {
@@ -32,7 +37,15 @@ struct NnPool
 	int n;
 	NnRange fn;
 	void *arg;
+
+	/* of pools that are shared */
+	NnPool *next;
+	int users;
+	pthread_mutex_t turn;
 };
+
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static NnPool *shared;
 
 static void
 share(int n, int threads, int thread, int *begin, int *end)
@@ -80,6 +93,35 @@ usable_cpus(void)
 	return 1;
 }
 
+/*
+ * A product of matrices takes a buffer, which OpenBLAS keeps for the next one; when there
+ * is no memory for another it tries again without end.  So there shall be one for each
+ * thread before memory gets short.
+ */
+static void
+reserve_blas_buffers(int threads)
+{
+	void *buffer[MAX_THREADS];
+
+	if (!blas_memory_alloc || !blas_memory_free)
+		return;
+	for (int i = 0; i < threads; i++)
+		buffer[i] = blas_memory_alloc(0);
+	for (int i = 0; i < threads; i++)
+	{
+		if (buffer[i])
+			blas_memory_free(buffer[i]);
+	}
+}
+
+static int
+thread_count(int wanted)
+{
+	if (wanted <= 0)
+		wanted = usable_cpus();
+	return wanted < MAX_THREADS ? wanted : MAX_THREADS;
+}
+
 NnPool *
 nn_pool_new(int threads)
 {
@@ -89,10 +131,9 @@ nn_pool_new(int threads)
 	if (pool == NULL)
 		return NULL;
 	openblas_set_num_threads(1);
-	pool->threads = threads > 0 ? threads : usable_cpus();
-	if (pool->threads > 256)
-		pool->threads = 256;
+	pool->threads = thread_count(threads);
 	pthread_mutex_init(&pool->lock, NULL);
+	pthread_mutex_init(&pool->turn, NULL);
 	pthread_cond_init(&pool->work, NULL);
 	pthread_cond_init(&pool->done, NULL);
 	pool->worker = calloc((size_t) pool->threads, sizeof(Worker));
@@ -133,10 +174,66 @@ nn_pool_free(NnPool *pool)
 	for (int i = 1; i <= pool->started; i++)
 		pthread_join(pool->worker[i].id, NULL);
 	pthread_mutex_destroy(&pool->lock);
+	pthread_mutex_destroy(&pool->turn);
 	pthread_cond_destroy(&pool->work);
 	pthread_cond_destroy(&pool->done);
 	free(pool->worker);
 	free(pool);
+}
+
+NnPool *
+nn_pool_share(int threads)
+{
+	NnPool *pool;
+
+	threads = thread_count(threads);
+	pthread_mutex_lock(&shared_lock);
+	for (pool = shared; pool && pool->threads != threads; pool = pool->next)
+		;
+	if (pool == NULL)
+	{
+		pool = nn_pool_new(threads);
+		if (pool)
+		{
+			reserve_blas_buffers(threads);
+			pool->next = shared;
+			shared = pool;
+		}
+	}
+	if (pool)
+		pool->users++;
+	pthread_mutex_unlock(&shared_lock);
+	return pool;
+}
+
+void
+nn_pool_leave(NnPool *pool)
+{
+	if (pool == NULL)
+		return;
+	pthread_mutex_lock(&shared_lock);
+	if (--pool->users == 0)
+	{
+		NnPool **link = &shared;
+
+		while (*link != pool)
+			link = &(*link)->next;
+		*link = pool->next;
+		nn_pool_free(pool);
+	}
+	pthread_mutex_unlock(&shared_lock);
+}
+
+void
+nn_pool_begin(NnPool *pool)
+{
+	pthread_mutex_lock(&pool->turn);
+}
+
+void
+nn_pool_end(NnPool *pool)
+{
+	pthread_mutex_unlock(&pool->turn);
 }
 
 int

@@ -20,6 +20,14 @@ typedef void (*NnRange)(void *arg, int begin, int end, int thread);
 /* threads <= 0: one per CPU that this process may use.  NULL: out of resources. */
 extern NnPool *nn_pool_new(int threads);
 extern void nn_pool_free(NnPool *pool);
+/*
+ * The pool of so many threads that all who ask this way share; it lives until the last of
+ * them leaves it.  They take turns: nn_parallel on it only between begin and end.
+ */
+extern NnPool *nn_pool_share(int threads);
+extern void nn_pool_leave(NnPool *pool);
+extern void nn_pool_begin(NnPool *pool);
+extern void nn_pool_end(NnPool *pool);
 extern int nn_pool_threads(const NnPool *pool); /* 1 for a NULL pool */
 
 /*

@@ -53,7 +53,7 @@ struct Engine
 	int computing;		 /* images in flight */
 	int64_t progress_us; /* when a request last went a step on */
 	int faults;			 /* of the device, in a row */
-	char fault[400];	 /* the last */
+	char fault[512];	 /* the last */
 };
 
 /* ------------------------------------------------------------------ engine.c */

@@ -28,8 +28,10 @@ for my $name (@name)
 	is($server->safe_psql('postgres', "SELECT deephash_encode($sql{$name}, 'm64')"), $code{$name}, "$name: the code of deephash-train encode");
 }
 my $pid = engine_pid($server);
-load_all_models();
 my %before = holdings();
+# More models need more memory, but no more threads and files.
+load_all_models();
+holds_no_more('with three models in memory');
 
 # ------------------------------------------------------------------ many sessions
 $server->safe_psql('postgres', "CREATE TABLE picture AS SELECT i, (ARRAY['red', 'green', 'large'])[1 + i % 3] AS name,
@@ -138,7 +140,7 @@ ok(wait_until(sub { !engines($server) }, 10), 'the engine goes with the server')
 unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server processes|\(PID $pid\) ended/, 'the log tells of no death');
 done_testing();
 
-# A model in the engine's memory has threads of its own: have all that will be used.
+# Have all models in memory that will be used.
 sub load_all_models
 {
 	$server->safe_psql('postgres', "SELECT deephash_load_model('other', '" . fixture('other16.safetensors') . "')") unless $server->safe_psql('postgres', "SELECT count(*) FROM deephash_models WHERE name = 'other'");
