@@ -277,7 +277,8 @@ double_simam(const Double *d)
 			double mean, var;
 
 			double_moments(x, n, c, &mean, &var);
-			var = var * (double) n / (double) (n - 1);
+			/* a single place has no variance */
+			var = n > 1 ? var * (double) n / (double) (n - 1) : 0;
 			for (size_t i = 0; i < n; i++)
 			{
 				double e =

@@ -241,6 +241,16 @@ check(NnGraph *g)
 	nn_graph_free(g);
 }
 
+/* One operation on inputs of one shape. */
+#define CASE(count, ndim, a, b, c, d, build)                                             \
+	do                                                                                   \
+	{                                                                                    \
+		NnGraph *g = inputs(count, ndim, a, b, c, d);                                    \
+                                                                                         \
+		build;                                                                           \
+		check(g);                                                                        \
+	} while (0)
+
 static void
 convolutions(bool transposed)
 {
@@ -271,6 +281,8 @@ static void
 case_conv(void)
 {
 	convolutions(false);
+	CASE(1, 3, 6, 5, 2, 0, nn_conv2d(g, 0, "c", 2, 2, 3, 2, 0, 1, true, NN_IDENTITY));
+	CASE(1, 3, 6, 6, 3, 0, nn_conv2d(g, 0, "c", 5, 5, 5, 3, 2, 1, true, NN_IDENTITY));
 }
 
 static void
@@ -278,16 +290,6 @@ case_conv_transpose(void)
 {
 	convolutions(true);
 }
-
-/* One operation on inputs of one shape. */
-#define CASE(count, ndim, a, b, c, d, build)                                             \
-	do                                                                                   \
-	{                                                                                    \
-		NnGraph *g = inputs(count, ndim, a, b, c, d);                                    \
-                                                                                         \
-		build;                                                                           \
-		check(g);                                                                        \
-	} while (0)
 
 static void
 case_linear(void)
@@ -343,6 +345,8 @@ case_windows(void)
 	CASE(1, 3, 4, 6, 12, 0, nn_window_attention(g, 0, "w", 2, 2, 0));
 	CASE(1, 3, 4, 6, 12, 0, nn_window_attention(g, 0, "w", 2, 2, 1));
 	CASE(1, 3, 6, 6, 6, 0, nn_window_attention(g, 0, "w", 1, 3, 1));
+	CASE(1, 3, 3, 3, 12, 0, nn_window_attention(g, 0, "w", 2, 3, 0));
+	CASE(1, 3, 6, 3, 12, 0, nn_window_attention(g, 0, "w", 2, 3, 1));
 }
 
 static void
@@ -363,6 +367,7 @@ static void
 case_moves(void)
 {
 	const int perm[4] = {2, 0, 3, 1}, three[3] = {2, 1, 0}, x[3] = {0, 1, 2};
+	int parts[3] = {0}; /* of different lengths */
 
 	CASE(1, 4, 2, 3, 4, 2, nn_permute(g, 0, perm));
 	CASE(1, 3, 2, 3, 4, 0, nn_permute(g, 0, three));
@@ -370,8 +375,11 @@ case_moves(void)
 	{
 		CASE(3, 3, 2, 3, 4, 0, nn_concat(g, x, 3, axis));
 		CASE(1, 3, 3, 3, 4, 0, nn_slice(g, 0, axis, 1, 2));
+		CASE(1, 3, 3, 4, 5, 0, parts[0] = nn_slice(g, 0, axis, 0, 1);
+			 parts[2] = nn_slice(g, 0, axis, 1, 2); nn_concat(g, parts, 3, axis));
 		CASE(1, 3, 2, 3, 4, 0, nn_reduce(g, 0, axis, axis == 1));
 	}
+	CASE(1, 3, 2, 3, 2, 0, nn_upsample(g, 0, 1, true));
 	CASE(1, 3, 2, 3, 2, 0, nn_upsample(g, 0, 2, false));
 	CASE(1, 3, 3, 2, 2, 0, nn_upsample(g, 0, 3, true));
 	CASE(1, 3, 1, 2, 2, 0, nn_upsample(g, 0, 2, true));
@@ -381,6 +389,7 @@ static void
 case_gates(void)
 {
 	CASE(1, 3, 3, 4, 3, 0, nn_simam(g, 0, 1e-2f));
+	CASE(1, 3, 1, 1, 3, 0, nn_simam(g, 0, 1e-1f));
 	CASE(1, 2, 6, 5, 0, 0, nn_dropout(g, 0, 0.4f));
 	CASE(1, 2, 6, 5, 0, 0, nn_drop_path(g, 0, 0.4f));
 }
@@ -418,6 +427,34 @@ test_gradients(void **unused)
 		cases[i].run();
 }
 
+/* Among equal values of a window the first takes the gradient. */
+static void
+test_maxpool_ties(void **unused)
+{
+	NnGraph *g = inputs(1, 3, 2, 2, 1, 0);
+	float in[4] = {1, 1, 1, 1};
+	float out[1];
+	float dy[1] = {5};
+	float dx[4];
+	float saved[64]; /* the index, on devices that keep it */
+	NnCall call;
+
+	(void) unused;
+	nn_maxpool(g, 0, 2, 2, 0);
+	call = (NnCall){.graph = g,
+					.node = nn_graph_output(g),
+					.n = 1,
+					.in = {in},
+					.out = out,
+					.saved = saved,
+					.grad_out = dy,
+					.grad_in = {dx}};
+	nn_op[NN_MAXPOOL].forward(&call);
+	nn_backward_op[NN_MAXPOOL].backward(&call);
+	assert_true(dx[0] == 5 && dx[1] == 0 && dx[2] == 0 && dx[3] == 0);
+	nn_graph_free(g);
+}
+
 /* INPUT alone has no gradient. */
 static void
 test_all_kinds(void **unused)
@@ -442,6 +479,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_gradients),
+		cmocka_unit_test(test_maxpool_ties),
 		cmocka_unit_test(test_all_kinds),
 	};
 

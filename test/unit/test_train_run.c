@@ -107,6 +107,19 @@ steps(Trainer *t, int64_t until)
 			fail_msg("%s", err.text);
 }
 
+/* Threads for pictures: those asked for, or as many as the device leaves idle. */
+static void
+test_workers(void **state)
+{
+	NnLearnerDevice elsewhere = learner_cpu;
+
+	(void) state;
+	assert_int_equal(trainer_workers(0, &learner_cpu, 4), 0);
+	assert_int_equal(trainer_workers(3, &learner_cpu, 4), 3);
+	assert_int_equal(trainer_workers(0, &elsewhere, 4), 4);
+	assert_int_equal(trainer_workers(1, &elsewhere, 4), 1);
+}
+
 /* ------------------------------------------------- gradients through a network */
 
 /*
@@ -686,6 +699,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_workers),
 		cmocka_unit_test(test_tape_gradients),
 		cmocka_unit_test(test_overfit),
 		cmocka_unit_test(test_determinism),

@@ -100,7 +100,8 @@ const Key recipe_keys[] = {
 	 .standard = "auto", .depends = "a third of this machine's memory", .changeable = true,
 	 .about = "MB of decoded pictures held in memory; the rest are decoded when wanted"},
 	{"data", "workers", KEY_INT, AT(workers), 1, 256, .automatic = KEY_OPEN,
-	 .standard = "auto", .depends = "none: the network's threads, in turn with it",
+	 .standard = "auto", .depends = "none on the CPU: the network's threads, in turn with it; "
+				"with a GPU one per thread",
 	 .changeable = true, .about = "threads that prepare the next batches meanwhile"},
 
 	{"network", "arch", KEY_ARCH, AT(arch), .standard = "speednet", .option = "arch",

@@ -17,6 +17,14 @@
 
 #define STREAM_NOISE 0x6e6f6973u
 
+int
+trainer_workers(int asked, const NnLearnerDevice *device, int threads)
+{
+	if (asked > 0)
+		return asked;
+	return device == &learner_cpu ? 0 : threads;
+}
+
 static bool
 open_feed(Trainer *t, TrainError *err)
 {
@@ -32,7 +40,9 @@ open_feed(Trainer *t, TrainError *err)
 		arch_colour_moments(t->ds, mean, std);
 	for (int c = 0; c < 3; c++)
 		augment.grey[c] = (uint8_t) lrintf(mean[c] * 255);
-	t->feed = feed_new(t->ds, &augment, o->batch, o->workers, t->pool, err);
+	t->feed = feed_new(t->ds, &augment, o->batch,
+					   trainer_workers(o->workers, t->device, nn_pool_threads(t->pool)),
+					   t->pool, err);
 	if (!t->feed)
 		return false;
 	t->batch = feed_batch(t->feed);
@@ -69,9 +79,6 @@ open_learner(Trainer *t, TrainError *err)
 	optim_multipliers(t->graph, o->bias_rate, t->rate_of, t->decay_of);
 	for (int i = 0; i < n; i++)
 		t->rate_of[i] *= network_rate_of(o, t->graph->param[i].name);
-	t->device = learner_device(o->device, err);
-	if (!t->device)
-		return false;
 	t->learner = t->device->open(t->graph, &options, &trouble);
 	return t->learner || device_failed(&trouble, err);
 }
@@ -88,7 +95,8 @@ set_up(Trainer *t, TrainError *err)
 						  "training needs at least two pictures and two classes, but "
 						  "%s has %d pictures of %d classes",
 						  o->data, t->ds->n, t->ds->nclasses);
-	if (!open_feed(t, err))
+	t->device = learner_device(o->device, err);
+	if (!t->device || !open_feed(t, err))
 		return false;
 	t->total_steps = t->steps_per_epoch * o->epochs;
 	t->data_sum = dataset_checksum(t->ds);

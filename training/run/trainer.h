@@ -48,6 +48,13 @@ extern bool trainer_step(Trainer *t, TrainError *err);
  */
 extern NnGraph *trainer_network(Trainer *t, TrainError *err);
 
+/*
+ * Threads that prepare pictures beside the network.  Where none were asked for: all,
+ * where a GPU does the network's work; none, where the CPU does, which has no time to
+ * spare.
+ */
+extern int trainer_workers(int asked, const NnLearnerDevice *device, int threads);
+
 /* Seconds that one step takes, measured without learning anything; 0: an error. */
 extern double trainer_calibrate(Trainer *t, int steps, TrainError *err);
 
