@@ -1,111 +1,18 @@
 /*
  * test_train_run.c
  *	  Whole runs on small made-up pictures: gradients through a network, learning,
- *	  determinism, checkpoints, export.
+ *	  determinism, options, export.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "run_samples.h"
 
 #include "nn/device.h"
 #include "nn/model.h"
-#include "training/run/checkpoint.h"
 #include "training/run/codefile.h"
 #include "training/run/codes.h"
 #include "training/run/export.h"
 #include "training/run/judge.h"
 #include "training/run/plan.h"
-#include "training/run/trainer.h"
 #include "training/tape/tape.h"
-
-static char folder[] = "/tmp/deephash-train-XXXXXX";
-
-/* n pictures of `classes` classes: a class is a pattern of stripes, under noise. */
-static Dataset *
-stripes(int n, int side, int classes, uint64_t seed)
-{
-	Dataset *ds = calloc(1, sizeof(*ds));
-	Rng rng;
-
-	rng_seed(&rng, seed, 1);
-	ds->n = n;
-	ds->width = ds->height = side;
-	ds->rgb = malloc((size_t) n * side * side * 3);
-	ds->nclasses = classes;
-	ds->label_words = 1;
-	ds->labels = calloc(n, sizeof(uint64_t));
-	ds->class_name = calloc(classes, sizeof(char *));
-	ds->source = calloc(n, sizeof(char *));
-	for (int c = 0; c < classes; c++)
-		ds->class_name[c] = strdup("stripes");
-	for (int i = 0; i < n; i++)
-	{
-		int class = i % classes;
-		double angle = M_PI * class / classes;
-		double phase = 2 * M_PI * rng_uniform(&rng);
-
-		ds->source[i] = strdup("made up");
-		ds->labels[i] = UINT64_C(1) << class;
-		for (int y = 0; y < side; y++)
-			for (int x = 0; x < side; x++)
-				for (int c = 0; c < 3; c++)
-				{
-					double v = sin(0.9 * (x * cos(angle) + y * sin(angle)) + phase);
-
-					ds->rgb[(((size_t) i * side + y) * side + x) * 3 + c] =
-						(uint8_t) (128 + 60 * v + 50 * (rng_uniform(&rng) - 0.5));
-				}
-	}
-	return ds;
-}
-
-static TrainOptions
-small_options(void)
-{
-	TrainOptions o;
-
-	train_options_default(&o);
-	strcpy(o.data, "folder:made-up");
-	strcpy(o.protocol, "none");
-	o.bits = 16;
-	o.size = 24;
-	o.channels[0] = 8;
-	o.channels[1] = o.channels[2] = 16;
-	o.epochs = 40;
-	o.batch = 32;
-	o.augment = (AugmentOptions){0};
-	return o;
-}
-
-static Trainer *
-start(const TrainOptions *o, const Dataset *ds, NnPool *pool)
-{
-	TrainError err;
-	Trainer *t = trainer_new(o, ds, pool, &err);
-
-	if (!t)
-		fail_msg("%s", err.text);
-	return t;
-}
-
-static void
-steps(Trainer *t, int64_t until)
-{
-	TrainError err;
-
-	while (t->step < until)
-		if (!trainer_step(t, &err))
-			fail_msg("%s", err.text);
-}
 
 /* Threads for pictures: those asked for, or as many as the device leaves idle. */
 static void
@@ -270,15 +177,6 @@ test_overfit(void **state)
 
 /* ---------------------------------------------------------------- determinism */
 
-static void
-assert_same(const Trainer *a, const Trainer *b)
-{
-	assert_int_equal(a->step, b->step);
-	for (int p = 0; p < a->graph->nparams; p++)
-		assert_memory_equal(a->graph->param[p].data, b->graph->param[p].data,
-							nn_shape_size(&a->graph->param[p].shape) * sizeof(float));
-}
-
 /* Same seed, same bits, whatever the number of threads; another seed, others. */
 static void
 test_determinism(void **state)
@@ -313,136 +211,6 @@ test_determinism(void **state)
 	nn_pool_free(two);
 	nn_pool_free(three);
 	dataset_free(ds);
-}
-
-/* ---------------------------------------------------------------- checkpoints */
-
-static const char *
-in_folder(const char *name)
-{
-	static char path[2][256];
-	static int turn;
-
-	turn = !turn;
-	snprintf(path[turn], sizeof(path[turn]), "%s/%s", folder, name);
-	return path[turn];
-}
-
-static void
-test_resume(void **state)
-{
-	Dataset *ds = stripes(70, 24, 4, 3);
-	NnPool *pool = nn_pool_new(2);
-	AverageKind averages[] = {AVERAGE_EMA, AVERAGE_LOOKAHEAD};
-
-	(void) state;
-	for (int i = 0; i < 2; i++)
-	{
-		TrainOptions o = small_options();
-		TrainOptions back;
-		TrainError err;
-		Trainer *whole, *part, *rest;
-
-		o.optim.kind = i ? NN_SGD : NN_ADAMW;
-		o.rate = i ? 0.4 : 0.01;
-		o.average = averages[i];
-		o.augment = (AugmentOptions){.translate = 2, .flip = true};
-		whole = start(&o, ds, pool);
-		steps(whole, 9);
-		part = start(&o, ds, pool);
-		steps(part, 4);
-		if (!checkpoint_write(in_folder("run"), part, &err))
-			fail_msg("%s", err.text);
-		trainer_free(part);
-		assert_true(checkpoint_options(in_folder("run"), &back, &err));
-		assert_int_equal(back.bits, o.bits);
-		assert_int_equal(back.optim.kind, o.optim.kind);
-		assert_true(back.rate == o.rate);
-		rest = start(&back, ds, pool);
-		if (!checkpoint_read(in_folder("run"), rest, &err))
-			fail_msg("%s", err.text);
-		assert_int_equal(rest->step, 4);
-		steps(rest, 9);
-		assert_same(whole, rest);
-		trainer_free(whole);
-		trainer_free(rest);
-	}
-	nn_pool_free(pool);
-	dataset_free(ds);
-}
-
-static long
-slurp(const char *path, uint8_t **data)
-{
-	FILE *f = fopen(path, "rb");
-	long n;
-
-	fseek(f, 0, SEEK_END);
-	n = ftell(f);
-	rewind(f);
-	*data = malloc(n);
-	assert_int_equal(fread(*data, 1, n, f), n);
-	fclose(f);
-	return n;
-}
-
-static void
-spill(const char *path, const uint8_t *data, long n)
-{
-	FILE *f = fopen(path, "wb");
-
-	assert_int_equal(fwrite(data, 1, n, f), n);
-	fclose(f);
-}
-
-/* Damage anywhere, a cut anywhere, other data, other networks: refused, t untouched. */
-static void
-test_checkpoint_refusals(void **state)
-{
-	Dataset *ds = stripes(70, 24, 4, 3);
-	Dataset *other = stripes(70, 24, 4, 4);
-	TrainOptions o = small_options();
-	Trainer *t = start(&o, ds, NULL);
-	Trainer *same = start(&o, ds, NULL);
-	Trainer *elsewhere = start(&o, other, NULL);
-	Trainer *wider;
-	TrainError err;
-	uint8_t *data;
-	long n;
-	Rng rng;
-
-	(void) state;
-	assert_true(checkpoint_write(in_folder("good"), t, &err));
-	n = slurp(in_folder("good"), &data);
-	rng_seed(&rng, 1, 1);
-	for (int i = 0; i < 60; i++)
-	{
-		long at = i < 20 ? i * 9 : (long) rng_below(&rng, (uint32_t) n);
-
-		data[at] ^= 0x10;
-		spill(in_folder("bad"), data, n);
-		data[at] ^= 0x10;
-		assert_false(checkpoint_read(in_folder("bad"), same, &err));
-		spill(in_folder("bad"), data, at);
-		assert_false(checkpoint_read(in_folder("bad"), same, &err));
-	}
-	free(data);
-	assert_same(t, same);
-	assert_false(checkpoint_read(in_folder("good"), elsewhere, &err));
-	assert_non_null(strstr(err.text, "other pictures"));
-	o.channels[1] = 24;
-	wider = start(&o, ds, NULL);
-	assert_false(checkpoint_read(in_folder("good"), wider, &err));
-	assert_non_null(strstr(err.text, "another network"));
-	assert_false(checkpoint_read(in_folder("missing"), same, &err));
-	assert_false(checkpoint_read("/dev/null", same, &err));
-	assert_false(checkpoint_write("/nonexistent/folder/x", t, &err));
-	trainer_free(t);
-	trainer_free(same);
-	trainer_free(elsewhere);
-	trainer_free(wider);
-	dataset_free(ds);
-	dataset_free(other);
 }
 
 /* Options survive the way through JSON; what lies in a file may be anything. */
@@ -518,30 +286,6 @@ test_keeping_to_time(void **state)
 	assert_int_equal(plan_epochs_fitting(24, 0, 1, 500, 120), 2);
 	assert_int_equal(plan_epochs_fitting(24, 0, 23, 500, 120), 24);
 	assert_int_equal(plan_epochs_fitting(24, 0, 24, 500, 120), 24);
-}
-
-/* A disk that is full: a clear error, nothing left behind, the old file intact. */
-static void
-test_disk_full(void **state)
-{
-	Dataset *ds = stripes(70, 24, 4, 3);
-	TrainOptions o = small_options();
-	Trainer *t = start(&o, ds, NULL);
-	TrainError err;
-	char link[300];
-
-	(void) state;
-	if (access("/dev/full", W_OK) != 0)
-		skip();
-	/* The temporary name leads to the full device. */
-	snprintf(link, sizeof(link), "%s/full.tmp", folder);
-	assert_int_equal(symlink("/dev/full", link), 0);
-	assert_false(checkpoint_write(in_folder("full"), t, &err));
-	assert_non_null(strstr(err.text, "No space left"));
-	assert_int_not_equal(access(in_folder("full"), F_OK), 0);
-	unlink(link);
-	trainer_free(t);
-	dataset_free(ds);
 }
 
 /* A rate far too high: the run stops and says where. */
@@ -678,40 +422,15 @@ test_codefile(void **state)
 	assert_non_null(strstr(err.text, "line 2"));
 }
 
-static int
-make_folder(void **state)
-{
-	(void) state;
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int
-remove_folder(void **state)
-{
-	char command[300];
-
-	(void) state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_workers),
-		cmocka_unit_test(test_tape_gradients),
-		cmocka_unit_test(test_overfit),
-		cmocka_unit_test(test_determinism),
-		cmocka_unit_test(test_resume),
-		cmocka_unit_test(test_checkpoint_refusals),
-		cmocka_unit_test(test_options),
-		cmocka_unit_test(test_name_not_utf8),
-		cmocka_unit_test(test_keeping_to_time),
-		cmocka_unit_test(test_disk_full),
-		cmocka_unit_test(test_not_finite),
-		cmocka_unit_test(test_export),
-		cmocka_unit_test(test_codefile),
+		cmocka_unit_test(test_workers),			cmocka_unit_test(test_tape_gradients),
+		cmocka_unit_test(test_overfit),			cmocka_unit_test(test_determinism),
+		cmocka_unit_test(test_options),			cmocka_unit_test(test_name_not_utf8),
+		cmocka_unit_test(test_keeping_to_time), cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_export),			cmocka_unit_test(test_codefile),
 	};
 
 	return cmocka_run_group_tests_name("train run", tests, make_folder, remove_folder);
