@@ -60,6 +60,13 @@
 #define compat_relation_ownercheck(relid, roleid) pg_class_ownercheck(relid, roleid)
 #endif
 
+/* For the length of the session.  17 gives wait event sets to resource owners. */
+#if PG_VERSION_NUM >= 170000
+#define compat_session_wait_event_set(events) CreateWaitEventSet(NULL, events)
+#else
+#define compat_session_wait_event_set(events) CreateWaitEventSet(TopMemoryContext, events)
+#endif
+
 /* What a relation's file is called; renamed with 16. */
 #if PG_VERSION_NUM >= 160000
 #include "storage/relfilelocator.h"

@@ -15,6 +15,7 @@
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* An engine that needs longer than this to start (drivers can) is reported as missing. */
@@ -24,9 +25,24 @@
 
 static int engine_fd = -1; /* the connection */
 
+/* Latch, death of the postmaster and engine_fd, or NULL: kept as long as the connection,
+ * since making one takes six system calls. */
+static WaitEventSet *events_of_fd = NULL;
+static int fd_position; /* of engine_fd in it */
+
+/* Bytes that came and nobody took yet: answers are short, and several come at once. */
+static char inbox[8192];
+static size_t inbox_at, inbox_end;
+static bool readable; /* there may be more in the socket */
+
 void
 connection_close(void)
 {
+	inbox_at = inbox_end = 0;
+	readable = false;
+	if (events_of_fd)
+		FreeWaitEventSet(events_of_fd);
+	events_of_fd = NULL;
 	if (engine_fd < 0)
 		return;
 	close(engine_fd);
@@ -44,10 +60,39 @@ connection_deadline(void)
 	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), encoder_timeout);
 }
 
+/* If this raises an ERROR, connection_close() frees what there is of it. */
+static void
+make_events_of_fd(void)
+{
+	events_of_fd = compat_session_wait_event_set(3);
+	AddWaitEventToSet(events_of_fd, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(events_of_fd, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	fd_position =
+		AddWaitEventToSet(events_of_fd, WL_SOCKET_READABLE, engine_fd, NULL, NULL);
+}
+
+/* The events of the socket and the latch that came within ms milliseconds. */
+static int
+wait_for_fd(int events, long ms)
+{
+	WaitEvent event[3];
+	int happened = 0;
+	int n;
+
+	if (events_of_fd == NULL)
+		make_events_of_fd();
+	ModifyWaitEvent(events_of_fd, fd_position, events, NULL);
+	n = WaitEventSetWait(events_of_fd, ms, event, lengthof(event), PG_WAIT_EXTENSION);
+	for (int i = 0; i < n; i++)
+		happened |= event[i].events;
+	return happened;
+}
+
 void
 connection_wait(int events, long ms, TimestampTz deadline)
 {
-	events |= WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int happened;
+
 	if (deadline != 0)
 	{
 		long left = Max(0, (deadline - GetCurrentTimestamp() + 999) / 1000);
@@ -62,12 +107,16 @@ connection_wait(int events, long ms, TimestampTz deadline)
 		if (ms < 0 || left < ms)
 			ms = left;
 	}
-	if (ms >= 0)
-		events |= WL_TIMEOUT;
-	if (WaitLatchOrSocket(MyLatch, events, engine_fd < 0 ? PGINVALID_SOCKET : engine_fd,
-						  ms, PG_WAIT_EXTENSION) &
-		WL_LATCH_SET)
+	if (engine_fd >= 0)
+		happened = wait_for_fd(events, ms);
+	else
+		happened = WaitLatch(
+			MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0), ms,
+			PG_WAIT_EXTENSION);
+	if (happened & WL_LATCH_SET)
 		ResetLatch(MyLatch);
+	if (happened & WL_SOCKET_READABLE)
+		readable = true;
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -169,34 +218,64 @@ connection_is_good(void)
 {
 	char byte;
 
-	return engine_fd >= 0 && recv(engine_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	return engine_fd >= 0 && inbox_at == inbox_end &&
+		   recv(engine_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 		   (errno == EAGAIN || errno == EINTR);
 }
 
 /* ---------------------------------------------------------------- transferring */
 
 ssize_t
-connection_send(const void *data, size_t size)
+connection_send(struct iovec *part, int parts)
 {
+	struct msghdr message = {.msg_iov = part, .msg_iovlen = parts};
 	ssize_t n;
 
 	do
-		n = send(engine_fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = sendmsg(engine_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -1;
 	return n;
 }
 
-ssize_t
-connection_receive(void *data, size_t size)
+/* One recv; a short one has emptied the socket. */
+static ssize_t
+receive(void *data, size_t size)
 {
 	ssize_t n;
 
+	if (!readable)
+		return 0;
 	do
 		n = recv(engine_fd, data, size, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	if (n < (ssize_t) size)
+		readable = false;
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -1;
 	return n == 0 ? -1 : n;
+}
+
+ssize_t
+connection_receive(void *data, size_t size)
+{
+	size_t n;
+
+	if (inbox_at == inbox_end)
+	{
+		ssize_t came;
+
+		if (size >= sizeof(inbox))
+			return receive(data, size);
+		came = receive(inbox, sizeof(inbox));
+		if (came <= 0)
+			return came;
+		inbox_at = 0;
+		inbox_end = came;
+	}
+	n = Min(size, inbox_end - inbox_at);
+	memcpy(data, inbox + inbox_at, n);
+	inbox_at += n;
+	return n;
 }

@@ -5,6 +5,8 @@
 #ifndef ENCODER_CONNECTION_H
 #define ENCODER_CONNECTION_H
 
+#include <sys/uio.h>
+
 #include "encoder/encoder.h"
 #include "utils/timestamp.h"
 
@@ -26,7 +28,9 @@ extern TimestampTz connection_deadline(void);
 extern void connection_wait(int events, long ms, TimestampTz deadline);
 
 /* Bytes moved, never waiting; 0: none now; -1: the engine hung up. */
-extern ssize_t connection_send(const void *data, size_t size);
+extern ssize_t connection_send(struct iovec *part, int parts);
+/* As connection_send.  Bytes come only after connection_wait found the socket readable.
+ */
 extern ssize_t connection_receive(void *data, size_t size);
 
 #endif

@@ -56,6 +56,20 @@ start_over(Exchange *x)
 	x->payload = NULL;
 }
 
+/* Header and payload in one call, so that the engine wakes up once. */
+static ssize_t
+send_rest(const Exchange *x, const EncoderItem *item)
+{
+	size_t of_head = Min(x->sent, sizeof(x->out));
+	size_t of_payload = x->sent - of_head;
+	struct iovec part[2] = {
+		{.iov_base = (char *) &x->out + of_head, .iov_len = sizeof(x->out) - of_head},
+		{.iov_base = (char *) item->payload + of_payload,
+		 .iov_len = item->length - of_payload}};
+
+	return connection_send(part, lengthof(part));
+}
+
 /* True if a byte was sent. */
 static bool
 send_some(Exchange *x)
@@ -76,11 +90,7 @@ send_some(Exchange *x)
 		x->sent = 0;
 		x->begun = true;
 	}
-	if (x->sent < sizeof(x->out))
-		n = connection_send((char *) &x->out + x->sent, sizeof(x->out) - x->sent);
-	else
-		n = connection_send((const char *) item->payload + x->sent - sizeof(x->out),
-							item->length - (x->sent - sizeof(x->out)));
+	n = send_rest(x, item);
 	if (n < 0)
 	{
 		x->deaf = true;

@@ -247,7 +247,8 @@ nn_parallel(NnPool *pool, int n, NnRange fn, void *arg)
 {
 	int begin, end;
 
-	if (pool == NULL || pool->threads == 1)
+	/* One item needs no other thread, and waking one costs more than many an item. */
+	if (pool == NULL || pool->threads == 1 || n == 1)
 	{
 		if (n > 0)
 			fn(arg, 0, n, 0);

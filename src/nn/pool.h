@@ -31,7 +31,8 @@ extern void nn_pool_end(NnPool *pool);
 extern int nn_pool_threads(const NnPool *pool); /* 1 for a NULL pool */
 
 /*
- * Run fn over 0 .. n-1 and return when all is done.  A NULL pool runs it here.
+ * Run fn over 0 .. n-1 and return when all is done.  A NULL pool runs it here, and so
+ * does any pool where n is 1.
  * One caller at a time per pool; fn must not call nn_parallel on the same pool.
  */
 extern void nn_parallel(NnPool *pool, int n, NnRange fn, void *arg);
