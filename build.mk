@@ -24,6 +24,7 @@ $(B)/share/deephash/recipes/%.ini: training/recipes/%.ini
 	@mkdir -p $(@D)
 	cp $< $@
 
+GPU_SRC = $(wildcard gpu/*.cu)
 GPU_HOST_FLAGS = -x c++ -std=gnu++17 -O2 -g -Wall -Wextra -fno-exceptions -fno-rtti -Isrc -I. -MMD -MP
 
 # The libraries, the programs and the unit tests, built below $(1) with the
@@ -60,8 +61,8 @@ $(1)/obj/test/unit/gpu_host.o: test/unit/gpu_host.cc
 	@mkdir -p $$(@D)
 	$$(CXX) $$(GPU_HOST_FLAGS) $(2) -c -o $$@ $$<
 $(1)/unit/test_gpu_ops: $(1)/obj/test/unit/gpu_host.o
-$(1)/unit/test_gpu_learner: $(1)/obj/gpu-host/learner.o $(1)/obj/gpu-host/device.o
--include $(1)/obj/test/unit/gpu_host.d $(1)/obj/gpu-host/learner.d $(1)/obj/gpu-host/device.d
+$(1)/unit/test_gpu_learner: $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu-host/%.o)
+-include $(1)/obj/test/unit/gpu_host.d $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu-host/%.d)
 
 -include $$(patsubst %.c,$(1)/obj/%.d,$$(LIB_SRC) $$(SERVICE_SRC) $$(TRAIN_SRC) $$(UNIT_SRC))
 endef
@@ -71,7 +72,6 @@ $(eval $(call compiled_below,$(B)/asan,$(SANITIZE)))
 
 # ------------------------------------------------------------------ CUDA plug-in
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
-GPU_SRC = $(wildcard gpu/*.cu)
 ifneq ($(NVCC),)
 gpu-plugin: $(if $(GPU_SRC),$(B)/lib/deephash-cuda.so)
 # Intermediate code of the oldest supported GPU, which drivers compile for any
@@ -87,7 +87,7 @@ $(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.h src/nn/*.h)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
 $(B)/lib/deephash-cuda.so: $(GPU_OBJ) $(GPU_NN_OBJ)
 	@mkdir -p $(@D)
-	$(NVCC) -shared -Xlinker --no-undefined -o $@ $^ -lcublas $(CUBLAS_PATH)
+	$(NVCC) -shared -Xlinker --no-undefined -o $@ $^ -lcublasLt -lcublas -ldl $(CUBLAS_PATH)
 
 # For gpu/check: whether the plug-in computes what the CPU computes, and what a GPU can
 # do at most.

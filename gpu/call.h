@@ -11,6 +11,17 @@
 #include "gpu/machine.h"
 #include "nn/graph.h"
 
+/*
+ * What changes from step to step.  It lies in the memory of the GPU, so that a step
+ * recorded once is right for the next.
+ */
+struct Step
+{
+	uint64_t seed;
+	int first;
+	float momentum;
+};
+
 template <class T> struct Call
 {
 	Machine *m;
@@ -21,14 +32,14 @@ template <class T> struct Call
 	const T *in[NN_MAX_INPUTS];
 	T *out;
 	float *param[NN_MAX_PARAMS];
-	const T *packed; /* weights ready for products, or NULL */
+	const T *packed;	  /* weights ready for products, or NULL */
+	const T *packed_bias; /* likewise; may be NULL where packed is not */
+	NnActivation joined;  /* the activation that follows is done with the operation */
 
 	bool train;
-	bool recompute; /* attention's probabilities are not kept in saved */
-	uint64_t seed;
-	int first;
-	float momentum;
-	void *saved; /* saved_bytes() */
+	bool again;		  /* recomputed: the batch's statistics are in saved */
+	const Step *step; /* train: on the device */
+	void *saved;	  /* saved_bytes() */
 	const T *grad_out;
 	T *grad_in[NN_MAX_INPUTS];
 	bool add[NN_MAX_INPUTS];
@@ -56,14 +67,9 @@ count_of(const Call<T> *c)
 	return (size_t) c->n * nn_shape_size(&c->node->shape);
 }
 
-/* op.cu, compiled for float and Bf16 */
 template <class T> void op_forward(const Call<T> *c);
 template <class T> void op_backward(const Call<T> *c);
 /* Bytes from forward to backward, for n pictures. */
-template <class T>
-size_t saved_bytes(const NnGraph *g, const NnNode *node, int n, bool recompute);
-/* Weights that may be made ready once: elements, 0 for none. */
-size_t packed_size(const NnGraph *g, const NnNode *node);
-template <class T> void op_pack(const Call<T> *c, T *packed);
+template <class T> size_t saved_bytes(const NnGraph *g, const NnNode *node, int n);
 
 #endif

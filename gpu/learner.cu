@@ -35,6 +35,7 @@ struct NnLearner
 	bool *written;
 	char *arena;
 	uint8_t *images, *host_images;
+	Step *step, *host_step;
 	float *staged[NN_MAX_OUTPUTS], *host_out[NN_MAX_OUTPUTS];
 	int *flag, *host_flag; /* per parameter: its gradient is not finite */
 	double *sums, *host_sums;
@@ -90,8 +91,12 @@ room_of_nodes(NnLearner *l, NnError *err)
 	{
 		const NnNode *node = &g->node[i];
 		bool bf16 = l->options.precision == NN_BF16;
-		size_t saved = bf16 ? saved_bytes<Bf16>(g, node, batch, l->options.recompute)
-							: saved_bytes<float>(g, node, batch, l->options.recompute);
+		size_t saved =
+			bf16 ? saved_bytes<Bf16>(g, node, batch) : saved_bytes<float>(g, node, batch);
+
+		if (l->options.recompute &&
+			(node->kind == NN_ATTENTION || node->kind == NN_WINDOW_ATTENTION))
+			saved = 0;
 
 		snprintf(what, sizeof(what), "node %d (%s \"%s\")", i, nn_op_name(node->kind),
 				 node->name);
@@ -157,6 +162,8 @@ room_of_batch(NnLearner *l, NnError *err)
 
 	if (!room(l, &l->images, pictures, "pictures", err) ||
 		!gpu_allocate_host((void **) &l->host_images, pictures, err) ||
+		!room(l, &l->step, sizeof(Step), "flags", err) ||
+		!gpu_allocate_host((void **) &l->host_step, sizeof(Step), err) ||
 		!room(l, &l->flag, flags, "flags", err) ||
 		!gpu_allocate_host((void **) &l->host_flag, flags, err) ||
 		!room(l, &l->sums, NORM_PARTS * sizeof(double), "sums", err) ||
@@ -198,10 +205,7 @@ call_of(NnLearner *l, int i, bool train)
 		if (node->param[p] >= 0)
 			c.param[p] = l->part[NN_VALUE] + l->at[node->param[p]];
 	c.train = train;
-	c.recompute = l->options.recompute;
-	c.seed = l->batch.seed;
-	c.first = l->batch.first;
-	c.momentum = l->batch.momentum;
+	c.step = l->step;
 	c.saved = l->saved[i];
 	return c;
 }
@@ -314,6 +318,7 @@ cuda_close(NnLearner *l)
 	for (int i = 0; i < l->nblocks; i++)
 		gpu_free(l->block[i]);
 	gpu_free_host(l->host_images);
+	gpu_free_host(l->host_step);
 	gpu_free_host(l->host_flag);
 	gpu_free_host(l->host_sums);
 	for (int k = 0; k < NN_MAX_OUTPUTS; k++)
@@ -384,7 +389,9 @@ cuda_forward(NnLearner *l, const NnBatch *batch, bool train,
 					   batch->n, l->options.max_batch);
 	l->batch = *batch;
 	memcpy(l->host_images, batch->images, bytes);
-	if (!gpu_up(&l->m, l->images, l->host_images, bytes, err) ||
+	*l->host_step = Step{batch->seed, batch->first, batch->momentum};
+	if (!gpu_up(&l->m, l->step, l->host_step, sizeof(Step), err) ||
+		!gpu_up(&l->m, l->images, l->host_images, bytes, err) ||
 		!run_nodes(l, true, train, err))
 		return false;
 	for (int k = 0; k < nn_graph_outputs(l->graph); k++)
@@ -603,7 +610,7 @@ cuda_write(NnLearner *l, int param, NnPart part, const float *host, NnError *err
 static size_t
 cuda_memory(const NnLearner *l)
 {
-	return l->bytes;
+	return l->bytes + gpu_held(&l->m);
 }
 
 extern "C" bool gpu_probe(char *text, size_t size);

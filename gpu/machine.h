@@ -1,10 +1,10 @@
 /*
  * machine.h
- *	  Loops and products of matrices on the GPU, or, for tests, on the host.
+ *	  Loops and sums on the GPU, or, for tests, on the host.
  *
- * The operations (op_*.h) are written once against this file.  Compiled by nvcc, each()
- * and each_row() are kernels and gemm() is cuBLAS; compiled by a C++ compiler they are
- * plain loops, so that a unit test runs the same arithmetic on a machine without a GPU.
+ * The operations (op_*.h) are written once against this file and product.h.  Compiled by
+ * nvcc, each() and each_row() are kernels; compiled by a C++ compiler they are plain
+ * loops, so that a unit test runs the same arithmetic on a machine without a GPU.
  *
  * Matrices are in row order.  Everything is queued on one stream; nothing here waits.
  * Sums run in a fixed order: no operation uses atomics.
@@ -55,19 +55,36 @@ struct Bf16
 	}
 };
 
+/* What to do without, by choice or because it is not there. */
+#define WITHOUT_LT 1u	  /* products with something fused to them, by cuBLASLt */
+#define WITHOUT_CUDNN 2u  /* convolutions by cuDNN */
+#define WITHOUT_GRAPHS 4u /* steps recorded once and replayed */
+
+struct Lt;	/* product_lt.h */
+struct Dnn; /* dnn.h */
+
 struct Machine
 {
-	bool dry;	   /* only count scratch memory */
+	bool dry;	   /* only choose plans and count scratch memory */
 	char *scratch; /* of the operation that runs */
 	size_t used;   /* of it */
-	size_t most;   /* ever */
+	size_t most;   /* ever: after the dry run, what there is */
 	bool tf32;
+	bool deterministic; /* only algorithms that give the same bits each time */
+	unsigned without;
+	Dnn *dnn; /* NULL: without */
 #ifdef __CUDACC__
 	cudaStream_t stream;
 	cublasHandle_t blas;
 	cublasStatus_t status; /* the first failure of a product */
+	Lt *lt;				   /* NULL: without */
+	void *workspace;	   /* of products */
+	size_t workspace_size;
 #endif
 };
+
+/* Where scratch memory would begin in a dry run: never touched, only counted from. */
+#define NOWHERE ((char *) 4096)
 
 /* Scratch memory, until the operation ends. */
 template <class T>
@@ -78,65 +95,10 @@ take(Machine *m, size_t count)
 
 	m->used += (count * sizeof(T) + 255) & ~(size_t) 255;
 	m->most = m->used > m->most ? m->used : m->most;
-	return m->dry ? NULL : (T *) (m->scratch + at);
-}
-
-/* A matrix, or `step` elements apart, many. */
-template <class T> struct Matrix
-{
-	T *data;
-	int row;	 /* elements between rows */
-	bool across; /* stands for the transpose of what is stored */
-	long long step;
-};
-
-template <class T>
-static Matrix<T>
-matrix(T *data, int row, bool across = false, long long step = 0)
-{
-	Matrix<T> m = {data, row, across, step};
-
-	return m;
+	return (T *) ((m->dry ? NOWHERE : m->scratch) + at);
 }
 
 #ifdef __CUDACC__
-
-static inline cudaDataType_t
-type_of(const float *)
-{
-	return CUDA_R_32F;
-}
-
-static inline cudaDataType_t
-type_of(const Bf16 *)
-{
-	return CUDA_R_16BF;
-}
-
-/*
- * c[rows][cols] = alpha a[rows][depth] b[depth][cols] + beta c.  cuBLAS counts columns
- * first and so is told the transpose, c^T = b^T a^T.
- */
-template <class T, class U>
-static void
-gemm(Machine *m, size_t rows, int cols, size_t depth, float alpha, Matrix<const T> a,
-	 Matrix<const T> b, float beta, Matrix<U> c, int batch = 1)
-{
-	cublasComputeType_t kind = sizeof(T) == 2 ? CUBLAS_COMPUTE_32F
-							   : m->tf32	  ? CUBLAS_COMPUTE_32F_FAST_TF32
-											  : CUBLAS_COMPUTE_32F_PEDANTIC;
-	cublasStatus_t status;
-
-	if (m->dry || m->status != CUBLAS_STATUS_SUCCESS)
-		return;
-	status = cublasGemmStridedBatchedEx(
-		m->blas, b.across ? CUBLAS_OP_T : CUBLAS_OP_N,
-		a.across ? CUBLAS_OP_T : CUBLAS_OP_N, cols, (int) rows, (int) depth, &alpha,
-		b.data, type_of(b.data), b.row, b.step, a.data, type_of(a.data), a.row, a.step,
-		&beta, c.data, type_of(c.data), c.row, c.step, batch, kind, CUBLAS_GEMM_DEFAULT);
-	if (status != CUBLAS_STATUS_SUCCESS)
-		m->status = status;
-}
 
 /* What the lanes of one row share. */
 struct Lanes
@@ -207,27 +169,6 @@ each_row(Machine *m, size_t n, F f)
 }
 
 #else
-
-template <class T, class U>
-static void
-gemm(Machine *m, size_t rows, int cols, size_t depth, float alpha, Matrix<const T> a,
-	 Matrix<const T> b, float beta, Matrix<U> c, int batch = 1)
-{
-	for (int k = 0; !m->dry && k < batch; k++)
-		for (size_t r = 0; r < rows; r++)
-			for (size_t o = 0; o < (size_t) cols; o++)
-			{
-				U *to = c.data + k * c.step + r * c.row + o;
-				float sum = 0;
-
-				for (size_t d = 0; d < depth; d++)
-					sum += (float) a.data[k * a.step +
-										  (a.across ? d * a.row + r : r * a.row + d)] *
-						   (float) b.data[k * b.step +
-										  (b.across ? o * b.row + d : d * b.row + o)];
-				*to = alpha * sum + (beta != 0 ? beta * (float) *to : 0.0f);
-			}
-}
 
 struct Lanes
 {

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "gpu/machine.h"
+#include "gpu/dnn_conv.h"
 #include "nn/nn.h"
 
 #ifdef __CUDACC__
@@ -98,24 +98,55 @@ gpu_trouble(Machine *m)
 	return code == cudaSuccess ? NULL : cudaGetErrorString(code);
 }
 
+#define WORKSPACE_BYTES ((size_t) 32 << 20) /* what cuBLAS would take on Hopper */
+
+/* Libraries and their workspace; what may be done without is, where it does not start. */
 static inline bool
-gpu_start(Machine *m, bool tf32, NnError *err)
+gpu_start_libraries(Machine *m, NnError *err)
 {
-	memset(m, 0, sizeof(*m));
-	m->tf32 = tf32;
-	if (!cuda_ok(cudaSetDevice(0), err, "choosing the device") ||
-		!cuda_ok(cudaStreamCreateWithFlags(&m->stream, cudaStreamNonBlocking), err,
-				 "making a stream"))
-		return false;
+	char ignored[128];
+
 	if (cublasCreate(&m->blas) != CUBLAS_STATUS_SUCCESS)
 	{
 		m->blas = NULL;
 		return nn_fail(err, "CUDA: cuBLAS could not start (too little memory, or a "
 							"driver that does not fit)");
 	}
-	if (cublasSetStream(m->blas, m->stream) != CUBLAS_STATUS_SUCCESS)
+	/* its own, because a step that is recorded must find it where it was */
+	if (!gpu_allocate(&m->workspace, WORKSPACE_BYTES, "the workspace of products",
+					  "end other programs that use the GPU", err))
+		return false;
+	m->workspace_size = WORKSPACE_BYTES;
+	if (cublasSetStream(m->blas, m->stream) != CUBLAS_STATUS_SUCCESS ||
+		cublasSetWorkspace(m->blas, m->workspace, m->workspace_size) !=
+			CUBLAS_STATUS_SUCCESS)
 		return nn_fail(err, "CUDA: cuBLAS does not take its stream");
+	if (!(m->without & WITHOUT_LT))
+		m->lt = lt_start();
+	if (!(m->without & WITHOUT_CUDNN))
+		m->dnn = dnn_start(m->stream, ignored, sizeof(ignored));
+	cudaGetLastError();
 	return true;
+}
+
+static inline bool
+gpu_start(Machine *m, bool tf32, NnError *err)
+{
+	memset(m, 0, sizeof(*m));
+	m->tf32 = tf32;
+	m->deterministic = true;
+	m->without = parts_to_do_without(getenv("DEEPHASH_GPU_WITHOUT"));
+	return cuda_ok(cudaSetDevice(0), err, "choosing the device") &&
+		   cuda_ok(cudaStreamCreateWithFlags(&m->stream, cudaStreamNonBlocking), err,
+				   "making a stream") &&
+		   gpu_start_libraries(m, err);
+}
+
+/* Bytes on the device that it holds itself. */
+static inline size_t
+gpu_held(const Machine *m)
+{
+	return m->workspace_size;
 }
 
 static inline void
@@ -123,8 +154,11 @@ gpu_stop(Machine *m)
 {
 	if (m->stream)
 		cudaStreamSynchronize(m->stream);
+	dnn_stop(m->dnn);
+	lt_stop(m->lt);
 	if (m->blas)
 		cublasDestroy(m->blas);
+	gpu_free(m->workspace);
 	if (m->stream)
 		cudaStreamDestroy(m->stream);
 	cudaGetLastError();
@@ -190,13 +224,26 @@ gpu_trouble(Machine *m)
 	return NULL;
 }
 
+/* In place of cuDNN loops that stand for it. */
 static inline bool
 gpu_start(Machine *m, bool tf32, NnError *err)
 {
+	static Dnn stand_in;
+
 	(void) err;
 	memset(m, 0, sizeof(*m));
 	m->tf32 = tf32;
+	m->deterministic = true;
+	m->without = parts_to_do_without(getenv("DEEPHASH_GPU_WITHOUT"));
+	m->dnn = m->without & WITHOUT_CUDNN ? NULL : &stand_in;
 	return true;
+}
+
+static inline size_t
+gpu_held(const Machine *m)
+{
+	(void) m;
+	return 0;
 }
 
 static inline void

@@ -174,7 +174,7 @@ op_backward(const Call<T> *c)
 
 template <class T>
 size_t
-saved_bytes(const NnGraph *g, const NnNode *node, int n, bool recompute)
+saved_bytes(const NnGraph *g, const NnNode *node, int n)
 {
 	size_t count = (size_t) n * nn_shape_size(&node->shape);
 
@@ -189,17 +189,10 @@ saved_bytes(const NnGraph *g, const NnNode *node, int n, bool recompute)
 			return count * sizeof(int);
 		case NN_ATTENTION:
 		case NN_WINDOW_ATTENTION:
-			return recompute ? 0 : probabilities(lots_of(node, n)) * sizeof(T);
+			return probabilities(lots_of(node, n)) * sizeof(T);
 		default:
 			return 0;
 	}
-}
-
-template <class T>
-void
-op_pack(const Call<T> *c, T *packed)
-{
-	pack_weights(c, packed);
 }
 
 #endif

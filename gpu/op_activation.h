@@ -78,11 +78,18 @@ activation_forward(const Call<T> *c)
 	each(c->m, count_of(c), [=] ON_GPU(size_t i) { y[i] = activate(act, x[i]); });
 }
 
+/* As on the CPU ReLU's slope is taken from its output, the same at both. */
+static inline bool
+slope_by_output(const NnNode *node)
+{
+	return node->activation == NN_RELU;
+}
+
 template <class T>
 static void
 activation_backward(const Call<T> *c)
 {
-	const T *x = c->in[0], *dy = c->grad_out;
+	const T *x = slope_by_output(c->node) ? c->out : c->in[0], *dy = c->grad_out;
 	T *dx = c->grad_in[0];
 	NnActivation act = c->node->activation;
 	bool add = c->add[0];

@@ -10,6 +10,7 @@
 #define GPU_OP_ATTENTION_H
 
 #include "gpu/op_norm.h"
+#include "gpu/product.h"
 
 #define APART -100.0f /* added where two places must not meet */
 
@@ -270,7 +271,7 @@ attention_backward(const Call<T> *call)
 		size_t at = (size_t) h * s.groups * s.square;
 		Matrix<const T> dy = matrix<const T>(dout + h * s.depth, s.width, false, step);
 
-		if (dqkv || m->dry)
+		if (call->grad_in[0])
 			gemm<T, T>(m, s.tokens, s.depth, s.tokens, 1,
 					   matrix<const T>(p + at, s.tokens, true, s.square), dy, beta,
 					   matrix<T>(dqkv + 2 * s.width + h * s.depth, row, false, 3 * step),

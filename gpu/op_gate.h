@@ -128,9 +128,9 @@ static void
 dropout(const Call<T> *call, bool backward)
 {
 	size_t size = nn_shape_size(&call->node->shape);
-	int node = (int) (call->node - call->graph->node), first = call->first;
+	int node = (int) (call->node - call->graph->node);
 	float rate = call->node->rate, keep = 1 / (1 - rate);
-	uint64_t seed = call->seed;
+	const Step *step = call->step;
 	const T *x = backward ? call->grad_out : call->in[0];
 	T *y = backward ? call->grad_in[0] : call->out;
 	bool add = backward && call->add[0], whole = call->node->whole;
@@ -141,7 +141,7 @@ dropout(const Call<T> *call, bool backward)
 		each(call->m, count_of(call),
 			 [=] ON_GPU(size_t i)
 			 {
-				 uint64_t r = nn_random(seed, node, first + (int) (i / size),
+				 uint64_t r = nn_random(step->seed, node, step->first + (int) (i / size),
 										whole ? 0 : i % size);
 
 				 give(&y[i], nn_random_uniform(r) < rate ? 0.0f : (float) x[i] * keep,
@@ -154,8 +154,8 @@ static void
 reparameterise(const Call<T> *call, bool backward)
 {
 	size_t size = nn_shape_size(&call->node->shape);
-	int node = (int) (call->node - call->graph->node), first = call->first;
-	uint64_t seed = call->seed;
+	int node = (int) (call->node - call->graph->node);
+	const Step *step = call->step;
 	const T *mean = call->in[0], *logvar = call->in[1], *dy = call->grad_out;
 	T *y = backward ? call->grad_in[1] : call->out;
 	bool add = backward && call->add[1];
@@ -171,7 +171,8 @@ reparameterise(const Call<T> *call, bool backward)
 		each(call->m, count_of(call),
 			 [=] ON_GPU(size_t i)
 			 {
-				 uint64_t r = nn_random(seed, node, first + (int) (i / size), i % size);
+				 uint64_t r = nn_random(step->seed, node, step->first + (int) (i / size),
+										i % size);
 				 float noise = nn_random_normal(r) * expf(0.5f * (float) logvar[i]);
 
 				 if (backward)

@@ -175,7 +175,7 @@ permute(const Call<T> *call, bool backward)
 		w.dim[i] = out->dim[i];
 		w.step[i] = step[call->node->perm[i]];
 	}
-	if (!to && !call->m->dry)
+	if (!to)
 		return;
 	each(call->m, count_of(call),
 		 [=] ON_GPU(size_t i)

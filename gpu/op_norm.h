@@ -17,7 +17,8 @@ batchnorm_statistics(const Call<T> *call, float *mean, float *rstd)
 {
 	int cols = cols_of(&call->node->shape);
 	size_t rows = count_of(call) / cols;
-	float eps = call->node->eps, momentum = call->momentum;
+	float eps = call->node->eps;
+	const Step *step = call->step;
 	float *running_mean = call->param[2], *running_var = call->param[3];
 	const T *x = call->in[0];
 
@@ -39,6 +40,8 @@ batchnorm_statistics(const Call<T> *call, float *mean, float *rstd)
 		{
 			double var = sum / (double) rows;
 			double unbiased = rows > 1 ? sum / (double) (rows - 1) : var;
+
+			float momentum = step->momentum;
 
 			rstd[c] = (float) (1 / sqrt(var + eps));
 			if (momentum > 0)
@@ -62,7 +65,7 @@ batchnorm_forward(const Call<T> *call)
 	const T *x = call->in[0];
 	T *y = call->out;
 
-	if (train)
+	if (train && !call->again)
 		batchnorm_statistics(call, mean, rstd);
 	each(call->m, count_of(call),
 		 [=] ON_GPU(size_t i)

@@ -11,7 +11,7 @@ extern "C"
 #include "gpu/op.h"
 
 static Call<float>
-call_of(const NnCall *c, Machine *m)
+call_of(const NnCall *c, Machine *m, const Step *step)
 {
 	Call<float> to = {};
 
@@ -22,9 +22,7 @@ call_of(const NnCall *c, Machine *m)
 	to.images = c->images;
 	to.out = c->out;
 	to.train = c->train;
-	to.seed = c->seed;
-	to.first = c->first;
-	to.momentum = c->momentum;
+	to.step = step;
 	to.saved = c->saved;
 	to.grad_out = c->grad_out;
 	for (int k = 0; k < NN_MAX_INPUTS; k++)
@@ -41,13 +39,19 @@ call_of(const NnCall *c, Machine *m)
 	return to;
 }
 
+static unsigned parts_to_leave;
+
 /* The dry run says how much scratch memory the real one may use: no more is there. */
 static void
 run(const NnCall *c, void (*op)(const Call<float> *))
 {
+	static Dnn stand_in;
+	Step step = {c->seed, c->first, c->momentum};
 	Machine m = {};
-	Call<float> call = call_of(c, &m);
+	Call<float> call = call_of(c, &m, &step);
 
+	m.without = parts_to_leave;
+	m.dnn = m.without & WITHOUT_CUDNN ? NULL : &stand_in;
 	m.dry = true;
 	op(&call);
 	m.dry = false;
@@ -56,9 +60,17 @@ run(const NnCall *c, void (*op)(const Call<float> *))
 	free(m.scratch);
 }
 
+extern "C" void gpu_host_without(unsigned parts);
 extern "C" void gpu_host_forward(const NnCall *c);
 extern "C" void gpu_host_backward(const NnCall *c);
 extern "C" size_t gpu_host_saved(const NnGraph *g, const NnNode *node, int n);
+
+/* Parts (choice.h) that the operations do without from now on. */
+extern "C" void
+gpu_host_without(unsigned parts)
+{
+	parts_to_leave = parts;
+}
 
 extern "C" void
 gpu_host_forward(const NnCall *c)
@@ -75,5 +87,5 @@ gpu_host_backward(const NnCall *c)
 extern "C" size_t
 gpu_host_saved(const NnGraph *g, const NnNode *node, int n)
 {
-	return saved_bytes<float>(g, node, n, false) / sizeof(float);
+	return saved_bytes<float>(g, node, n) / sizeof(float);
 }
