@@ -127,7 +127,7 @@ start(bool (*run)(NnNet *, const uint8_t *, int, float *, NnError *), int64_t st
 	for (int i = 0; connect(p.client, (struct sockaddr *) &address, sizeof(address)) != 0;
 		 i++)
 	{
-		assert_true(i < 1000);
+		assert_true(i < 12000);
 		usleep(10000);
 	}
 	return p;

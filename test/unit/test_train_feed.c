@@ -8,10 +8,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "training/data/synth.h"
@@ -298,6 +300,44 @@ test_lost_files(void **state)
 	free(room);
 }
 
+/* How many of this program's threads run, or wait for a disk; not counting the caller. */
+static int
+threads_at_work(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	int n = 0;
+
+	assert_non_null(dir);
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+	{
+		char path[300], state = 'S';
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/stat", e->d_name);
+		if (e->d_name[0] == '.' || atoi(e->d_name) == (int) syscall(SYS_gettid))
+			continue;
+		f = fopen(path, "r");
+		if (f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state != 'S')
+			n++;
+		if (f)
+			fclose(f);
+	}
+	closedir(dir);
+	return n;
+}
+
+/* Wait until the workers have nothing left to do, however slow the machine is. */
+static void
+wait_until_idle(void)
+{
+	for (int looks = 0, idle = 0; idle < 10; looks++)
+	{
+		assert_true(looks < 12000);
+		idle = threads_at_work() == 0 ? idle + 1 : 0;
+		usleep(10000);
+	}
+}
+
 /* Workers go on while nothing is taken: the next batches need no files any more. */
 static void
 test_ahead(void **state)
@@ -313,7 +353,7 @@ test_ahead(void **state)
 	snprintf(away, sizeof(away), "%s.away", folder);
 	take(f, 0);
 	assert_true(feed_waited(f) > 0);
-	sleep(1);
+	wait_until_idle();
 	assert_int_equal(rename(folder, away), 0);
 	for (int step = 1; step < 4; step++)
 		take(f, step);

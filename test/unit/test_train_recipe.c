@@ -394,7 +394,7 @@ test_shipped(void **state)
 static void
 make_small(Recipe *r)
 {
-	static const char *const sizes[] = {"depth", "widen"};
+	static const char *const sizes[] = {"depth", "widen", "size"};
 	char name[64];
 	char label[256];
 	ArchOptions o;
@@ -408,7 +408,7 @@ make_small(Recipe *r)
 	arch_defaults(arch, &o);
 	assert_non_null(arch_from_label(r->options.arch, &o, &err));
 	for (int i = 0; arch_parameter(arch, i); i++)
-		for (int k = 0; k < 2; k++)
+		for (int k = 0; k < 3; k++)
 			if (strcmp(arch_parameter(arch, i)->name, sizes[k]) == 0)
 				o.value[i] = arch_parameter(arch, i)->low;
 	arch_label(arch, &o, label, sizeof(label));
