@@ -48,7 +48,10 @@ encoder_raise(const char *wanted, const EncoderReply *reply)
 {
 	Assert(reply->status != DEEPHASH_OK);
 	ereport(ERROR, (errcode(sqlstate_of(reply->status)),
-					errmsg("%s: %s", wanted, reply->payload)));
+					errmsg("%s: %s", wanted, reply->payload),
+					reply->status == DEEPHASH_NO_MEMORY && encoder_memory_limit > 0
+						? errhint("deephash.memory_limit is %d MB.", encoder_memory_limit)
+						: 0));
 	pg_unreachable();
 }
 

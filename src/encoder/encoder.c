@@ -32,6 +32,7 @@ int encoder_max_image_size;
 int encoder_max_image_pixels;
 bool encoder_sandbox;
 bool encoder_core_dumps;
+int encoder_memory_limit;
 int encoder_engine_timeout;
 bool encoder_retry;
 int encoder_bad_image;
@@ -137,6 +138,12 @@ define_settings(void)
 		"Forbid the encoder files, networks, other processes and programs.",
 		"deephash_service shows what of it the kernel has.", &encoder_sandbox, true,
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"deephash.memory_limit",
+		"Memory that the encoder may take, beyond what it starts with.",
+		"On the CPU that includes deephash.device_memory. Zero turns the limit off.",
+		&encoder_memory_limit, 4096, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL,
+		NULL);
 	DefineCustomBoolVariable(
 		"deephash.core_dumps", "Let an encoder that crashes leave a core file.",
 		"It may hold images and codes; while this is on, debuggers can attach.",

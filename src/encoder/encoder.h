@@ -45,6 +45,7 @@ extern int encoder_max_image_size; /* kB */
 extern int encoder_max_image_pixels;
 extern bool encoder_sandbox;
 extern bool encoder_core_dumps;
+extern int encoder_memory_limit;   /* MB, 0 = none */
 extern int encoder_engine_timeout; /* ms, 0 = none */
 extern bool encoder_retry;		   /* once, when the engine dies */
 extern int encoder_bad_image;	   /* BadImage */

@@ -45,6 +45,8 @@ engine_command(void)
 	argv[n++] = psprintf("--max-pixels=%d", encoder_max_image_pixels);
 	argv[n++] = psprintf("--max-clients=%d", MaxBackends + 8);
 	argv[n++] = psprintf("--stall-timeout=%d", encoder_engine_timeout);
+	argv[n++] =
+		psprintf("--memory-limit=" INT64_FORMAT, (int64) encoder_memory_limit << 20);
 	if (!encoder_sandbox)
 		argv[n++] = "--no-sandbox";
 	if (encoder_core_dumps)

@@ -86,7 +86,8 @@ CREATE VIEW @extschema@.deephash_service AS
   SELECT s.pid, s.device,
          pg_catalog.make_interval(secs => s.uptime_ms OPERATOR(pg_catalog./) 1000.0) AS uptime,
          s.clients, s.models, s.model_memory, s.requests, s.images, s.batches, s.failures, s.dropped,
-         s.queued, s.buffered, s.device_memory, s.sandbox, s."precision",
+         s.queued, s.buffered, s.device_memory, s.memory,
+         NULLIF(s.memory_limit, 0) AS memory_limit, s.sandbox, s."precision",
          (SELECT u.state FROM @extschema@.deephash_supervisor() AS u) AS state,
          (SELECT u.reason FROM @extschema@.deephash_supervisor() AS u) AS reason
   -- An engine that cannot be had gives a row with the reason instead of an error.
@@ -97,7 +98,8 @@ CREATE VIEW @extschema@.deephash_service AS
          model_memory pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8,
          batches pg_catalog.int8, failures pg_catalog.int8, dropped pg_catalog.int8,
          queued pg_catalog.int4, buffered pg_catalog.int8, device_memory pg_catalog.int8,
-         "precision" pg_catalog.text, sandbox pg_catalog.text);
+         "precision" pg_catalog.text, sandbox pg_catalog.text,
+         memory pg_catalog.int8, memory_limit pg_catalog.int8);
 GRANT SELECT ON @extschema@.deephash_service TO PUBLIC;
 COMMENT ON VIEW @extschema@.deephash_service IS 'what the encoder is doing';
 CREATE VIEW @extschema@.deephash_service_models AS

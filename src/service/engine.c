@@ -115,7 +115,7 @@ decode(Engine *engine, Request *request, Failure *failure)
 
 	if (!image_from_jpeg(request->payload, request->head.length, &pre, &limits,
 						 request->pixels, &err))
-		return refuse(failure, DEEPHASH_BAD_IMAGE, "%s", err.text);
+		return refuse_for(failure, DEEPHASH_BAD_IMAGE, err.text);
 	return true;
 }
 

@@ -42,7 +42,8 @@ accept_clients(Server *server)
 			server->accept_again_us = now_us() + INT64_C(1000000);
 			return;
 		}
-		client = peer_is_us(fd) ? calloc(1, sizeof(*client)) : NULL;
+		client =
+			peer_is_us(fd) && room_to_watch(server) ? calloc(1, sizeof(*client)) : NULL;
 		if (client == NULL)
 		{
 			close(fd);

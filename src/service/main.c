@@ -59,6 +59,7 @@ static const char usage[] =
 	"  --stall-timeout MS         leave when no request gets on for so long; 0: never "
 	"(0)\n"
 	"  --no-sandbox               do not forbid files, sockets, programs, signals\n"
+	"  --memory-limit BYTES       its memory beyond what it starts with; 0: none (0)\n"
 	"  --core-files               let a crash leave one\n"
 	"It ends when its standard input does, in good order at SIGTERM.\n";
 
@@ -102,6 +103,7 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 		{"no-graphs", no_argument, NULL, 'g'},
 		{"no-sandbox", no_argument, NULL, 'n'},
 		{"core-files", no_argument, NULL, 'f'},
+		{"memory-limit", required_argument, NULL, 'M'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
 	int c, which = 0;
@@ -165,6 +167,9 @@ parse_options(int argc, char **argv, ServiceConfig *config)
 				break;
 			case 'n':
 				config->sandbox = false;
+				break;
+			case 'M':
+				config->memory_limit = number(name, optarg, 0, INT64_C(1) << 60);
 				break;
 			case 'f':
 				config->core_files = true;

@@ -123,7 +123,7 @@ open_cached(Models *models, const uint8_t *sha256, Failure *failure)
 	{
 		file = nn_model_open_fd(fd, &err);
 		if (file == NULL)
-			refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+			refuse_for(failure, DEEPHASH_BAD_MODEL, err.text);
 	}
 	close(fd);
 	return file;
@@ -202,7 +202,7 @@ load_net(Models *models, Model *model, Failure *failure)
 
 		model->runner = runner_open(device, model->file, &how, &err);
 		if (model->runner == NULL && batch == 1)
-			return refuse(failure, DEEPHASH_BAD_MODEL, "%s", err.text);
+			return refuse_for(failure, DEEPHASH_BAD_MODEL, err.text);
 		if (model->runner == NULL)
 			continue;
 		model->memory = runner_memory(model->runner);

@@ -25,6 +25,13 @@ extern void sandbox_enter(const char *cache_dir, bool gpu, char *active, size_t 
 /* First of all: the first to die when memory ends, many open files, no core file. */
 extern void prepare_process(bool core_files);
 
+/* A file to ask for the memory with, which the sandbox would not let be opened; or -1. */
+extern int memory_open(void);
+/* Bytes of private memory that can be written, whether they have been or not; or -1. */
+extern int64_t memory_private(int statm);
+/* That shall not become more than so many. */
+extern bool memory_limit(int64_t bytes, Failure *failure);
+
 /* --------------------------------------------------- sandbox.c, sandbox_files.c */
 
 /* Its two parts; false and the reason where the kernel does not have them. */

@@ -4,6 +4,7 @@
  *	  It reads whole requests, hands them to the engine, writes the answers, and
  *	  notices who has left.  It never blocks and never computes.
  */
+#include "nn/pool.h"
 #include "service/sandbox.h"
 #include "service/serving.h"
 
@@ -121,12 +122,26 @@ leave_if_stalled(Server *server)
 	_exit(1);
 }
 
+bool
+room_to_watch(Server *server)
+{
+	int wanted = FIXED + server->nclients + 1;
+	struct pollfd *more;
+
+	if (wanted <= server->fds_size)
+		return true;
+	more = realloc(server->fds, (wanted + 64) * sizeof(*more));
+	if (more == NULL)
+		return false;
+	server->fds = more;
+	server->fds_size = wanted + 64;
+	return true;
+}
+
 /* False: the supervisor is gone, or *failure says what went wrong. */
 static bool
 loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 {
-	struct pollfd *fds = NULL;
-	int size = 0;
 	int64_t drain_until = 0;
 	bool orderly = true;
 
@@ -137,19 +152,9 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 		sweep_clients(server);
 		if (server->draining && (drained(server) || now_us() > drain_until))
 			break;
-		if (size < FIXED + server->nclients)
-		{
-			struct pollfd *more;
 
-			size = FIXED + server->nclients + 16;
-			more = realloc(fds, size * sizeof(*fds));
-			if (more == NULL)
-			{
-				say('W', "out of memory");
-				break;
-			}
-			fds = more;
-		}
+		struct pollfd *fds = server->fds;
+
 		fds[LIFE] = (struct pollfd){.fd = life_fd, .events = POLLIN};
 		fds[QUIT] =
 			(struct pollfd){.fd = server->draining ? -1 : quit_fd, .events = POLLIN};
@@ -174,43 +179,71 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 			orderly = false;
 			break;
 		}
-		if (fds[QUIT].revents)
-		{
-			start_draining(server);
-			drain_until = now_us() + DRAIN_SECONDS * INT64_C(1000000);
-		}
 		if (fds[WAKE].revents)
 			collect_done(server);
 		leave_if_stalled(server);
-		if (!server->draining && engine_faulty(server->engine, failure))
-		{
-			start_draining(server);
-			drain_until = now_us() + DRAIN_SECONDS * INT64_C(1000000);
-		}
 		n = FIXED;
 		for (Client *client = server->clients; client; client = client->next, n++)
 		{
 			if (client->fd >= 0 && client->fd == fds[n].fd && fds[n].revents)
 				serve_client(server, client, fds[n].revents);
 		}
-		if (fds[LISTEN].revents && server->listen_fd >= 0)
+		/* From here on there may be more clients than were watched. */
+		if (!server->draining &&
+			(fds[QUIT].revents || engine_faulty(server->engine, failure)))
+		{
+			start_draining(server);
+			drain_until = now_us() + DRAIN_SECONDS * INT64_C(1000000);
+		}
+		else if (fds[LISTEN].revents && server->listen_fd >= 0)
 			accept_clients(server);
 	}
-	free(fds);
 	return orderly;
+}
+
+static bool
+on_cpu(const Server *server)
+{
+	return strcmp(server->device, nn_cpu_device.name) == 0;
 }
 
 /* Before there are threads: they take over what this one may not do. */
 static void
 enter_sandbox(Server *server)
 {
-	bool gpu = strcmp(server->device, nn_cpu_device.name) != 0;
-
 	if (server->config->sandbox)
-		sandbox_enter(server->config->cache_dir, gpu, server->sandbox,
+		sandbox_enter(server->config->cache_dir, !on_cpu(server), server->sandbox,
 					  sizeof(server->sandbox));
 	else
 		strcpy(server->sandbox, "off");
+}
+
+/* Threads that networks will share are there from the start, and do not come and go. */
+static bool
+prepare(Server *server, Failure *failure)
+{
+	int threads = server->config->threads;
+
+	if (!room_to_watch(server))
+		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
+	if (!on_cpu(server))
+		return true;
+	server->pool = nn_pool_share(threads);
+	return server->pool != NULL ||
+		   refuse(failure, DEEPHASH_NO_MEMORY, "could not start %d threads", threads);
+}
+
+/* What there is now, threads and all, does not count. */
+static void
+limit_memory(Server *server)
+{
+	Failure failure = {.text = "/proc/self/statm cannot be read"};
+	int64_t limit = server->config->memory_limit;
+
+	server->start_memory = memory_private(server->statm);
+	if (limit > 0 && (server->start_memory < 0 ||
+					  !memory_limit(server->start_memory + limit, &failure)))
+		say('W', "going on without deephash.memory_limit: %s", failure.text);
 }
 
 bool
@@ -228,14 +261,17 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	if (server.wake < 0)
 		return refuse(failure, DEEPHASH_BAD_REQUEST, "could not make an eventfd: %s",
 					  strerror(errno));
+	server.statm = memory_open();
 	server.listen_fd = listen_at(config->socket_path, failure);
 	if (server.listen_fd >= 0)
 	{
 		enter_sandbox(&server);
-		server.engine = engine_start(config, device, server.wake, failure);
+		if (prepare(&server, failure))
+			server.engine = engine_start(config, device, server.wake, failure);
 	}
 	if (server.engine)
 	{
+		limit_memory(&server);
 		say('R', "ready on device %s (%s), %d threads, batches of up to %d images",
 			device->name, device_text, config->threads, config->batch_size);
 		say('L', "sandbox: %s", server.sandbox);
@@ -252,6 +288,9 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 		client->outstanding = 0;
 	}
 	sweep_clients(&server);
+	nn_pool_leave(server.pool);
+	free(server.fds);
+	close(server.statm);
 	close(server.wake);
 	return orderly && failure->text[0] == '\0';
 }

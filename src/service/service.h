@@ -44,7 +44,8 @@ typedef struct ServiceConfig
 	bool graphs;	  /* let the device record launches */
 	int64_t stall_us; /* no request moves for this long: the engine leaves; 0: never */
 	bool sandbox;
-	bool core_files; /* may be left behind by a crash */
+	bool core_files;	  /* may be left behind by a crash */
+	int64_t memory_limit; /* bytes beyond those it starts with; 0: none */
 } ServiceConfig;
 
 #define PRECISION_AUTO -1 /* what the device takes usually */
@@ -61,6 +62,9 @@ typedef struct Failure
 /* Fills failure like printf and returns false. */
 extern bool refuse(Failure *failure, DeephashStatus status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* With the reason that a library gave; a lack of memory has a status of its own. */
+extern bool refuse_for(Failure *failure, DeephashStatus status, const char *reason);
 
 /*
  * One line to the supervisor, which puts it into the server's log.  The level is

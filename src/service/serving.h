@@ -10,6 +10,8 @@
 #ifndef SERVICE_SERVING_H
 #define SERVICE_SERVING_H
 
+#include <poll.h>
+
 #include "service/service.h"
 
 typedef struct Client
@@ -36,9 +38,14 @@ typedef struct Client
 typedef struct Server
 {
 	const ServiceConfig *config;
-	const char *device; /* name */
-	char sandbox[200];	/* what is active of it */
+	const char *device;	  /* name */
+	char sandbox[200];	  /* what is active of it */
+	int statm;			  /* memory_open() */
+	int64_t start_memory; /* memory_private() when it began to serve */
+	struct pollfd *fds;	  /* room for all clients */
+	int fds_size;
 	Engine *engine;
+	struct NnPool *pool; /* of the CPU device */
 	int listen_fd;
 	int64_t accept_again_us; /* out of file descriptors: not before this */
 	int wake;				 /* eventfd: the engine finished something */
@@ -72,6 +79,11 @@ extern void answer_now(Server *server, Client *client, DeephashStatus status,
 extern void collect_done(Server *server);
 /* Free the clients that left and that the engine knows no more. */
 extern void sweep_clients(Server *server);
+
+/* ---------------------------------------------------------------- server.c */
+
+/* Make room to watch one more client; false: out of memory. */
+extern bool room_to_watch(Server *server);
 
 /* ---------------------------------------------------------------- listen.c */
 

@@ -2,6 +2,7 @@
  * status.c
  *	  What the engine tells of itself: the JSON that answers STATUS.
  */
+#include "service/sandbox.h"
 #include "service/serving.h"
 
 #include <inttypes.h>
@@ -83,12 +84,14 @@ write_status(FILE *out, Server *server, const EngineStats *stats)
 		", \"requests\": %" PRIu64 ", \"images\": %" PRIu64 ", \"batches\": %" PRIu64
 		", \"failures\": %" PRIu64 ", \"dropped\": %" PRIu64
 		", \"queued\": %d, \"buffered\": %" PRId64 ", \"device_memory\": %" PRId64
-		", \"sandbox\": \"%s\"",
+		", \"sandbox\": \"%s\", \"memory\": %" PRId64 ", \"memory_limit\": %" PRId64,
 		(int) getpid(), server->device, precision_name(stats->precision),
 		(now_us() - server->start_us) / 1000, server->nclients, stats->models,
 		stats->model_memory, server->served, stats->images, stats->batches,
 		stats->failures, stats->dropped, stats->queued + stats->ready, server->buffered,
-		server->config->device_memory, server->sandbox);
+		server->config->device_memory, server->sandbox,
+		memory_private(server->statm) - server->start_memory,
+		server->config->memory_limit);
 }
 
 void

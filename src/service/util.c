@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +26,16 @@ refuse(Failure *failure, DeephashStatus status, const char *format, ...)
 			*c = '?';
 	}
 	return false;
+}
+
+bool
+refuse_for(Failure *failure, DeephashStatus status, const char *reason)
+{
+	static const char lack[] = "out of memory";
+
+	if (strncmp(reason, lack, sizeof(lack) - 1) == 0)
+		status = DEEPHASH_NO_MEMORY;
+	return refuse(failure, status, "%s", reason);
 }
 
 void

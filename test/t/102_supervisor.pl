@@ -45,6 +45,15 @@ close $file;
 like(error_of("SELECT deephash_load_model('vast', '$vast')"), qr/model "vast" is larger than deephash.device_memory \(16 MB\)/, 'models over the limit');
 reload("deephash.device_memory = '1GB'");
 
+reload("deephash.memory_limit = '1MB'");
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT memory_limit FROM deephash_service'))[1] eq 1 << 20 }, 60), 'memory can be limited');
+$pid = engine_pid($server);
+like(error_of("\\set VERBOSITY verbose\nSELECT deephash_encode(" . image_sql('large') . ", 'm64')"), qr/ERROR:  53200: cannot encode image.*out of memory.*HINT:  deephash.memory_limit is 1 MB/s, 'too little memory is an error that says so');
+is(engine_pid($server), $pid, '... and not the end of the engine');
+cmp_ok($server->safe_psql('postgres', 'SELECT memory FROM deephash_service'), '<', 2 << 20, '... which keeps to the limit');
+reload("deephash.memory_limit = '4GB'");
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'with enough of it all is well');
+
 # --------------------------------------------------------- privileges on settings
 $server->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
 for my $setting ("deephash.encoder_program = '/bin/sh'", 'deephash.device = cpu', 'deephash.sandbox = off', 'deephash.core_dumps = on')
