@@ -51,7 +51,7 @@ $(1)/bin/%:
 
 $(1)/unit/%: $(1)/obj/test/unit/%.o $(1)/lib/libtraining.a $(1)/lib/libservice.a $(1)/lib/libdeephash.a
 	@mkdir -p $$(@D)
-	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$^ -lcmocka $$(LIBLIBS)
+	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) -lcmocka $$(LIBLIBS)
 
 # The CUDA device compiled for the host (gpu/machine.h), for its tests.
 $(1)/obj/gpu-host/%.o: gpu/%.cu
@@ -81,7 +81,7 @@ NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) --extended-lambda -Xcompiler -fPIC,-Wal
 CUBLAS_PATH = -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
 GPU_OBJ = $(GPU_SRC:%.cu=$(B)/obj/%.o)
 # The plug-in is opened with its names to itself, so it brings what it needs of nn.
-GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o)
+GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o tolerance.o)
 $(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.h src/nn/*.h)
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<

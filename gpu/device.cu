@@ -1,168 +1,154 @@
 /*
  * device.cu
- *	  Inference on the GPU, deephash-cuda.so's first symbol: probing, loading, running.
+ *	  Inference on the GPU, deephash-cuda.so's first symbol: probing, loading, running,
+ *	  serving.
  *
- * Everything is allocated at load; a run copies the pictures in, queues every node on
- * one stream and copies the result out.  Products are plain float32 (no TF32), so that
- * codes agree with the CPU's but for values within rounding of a threshold.
+ * Everything is allocated at load.  A net that serves has two stages.  Copying up,
+ * computing and copying down each have a stream, and events say which part of a batch
+ * waits for which, so that one batch is copied while another is computed:
+ *
+ *		up		pictures of k |	pictures of k + 1 ..
+ *		compute				  | normalise, nodes, codes of k | of k + 1 ..
+ *		down											     | codes of k ..
+ *
+ * The nodes of a batch of some size are a CUDA graph once that size has come twice.
  *
  * No CUDA error ends the program: each becomes a text.
  */
-#include <stdio.h>
-
-#include "gpu/memory.h"
-#include "gpu/op.h"
+#include "gpu/codes.h"
+#include "gpu/network.h"
+#include "gpu/recordings.h"
+#include "gpu/stream.h"
 #include "nn/device.h"
-#include "nn/plan.h"
 
-#define MAX_BLOCKS (NN_MAX_GRAPH_PARAMS + NN_MAX_NODES + 8)
+/* The GPU's side of a stage. */
+struct Side
+{
+	uint8_t *images;
+	uint8_t *codes;
+	uint32_t *doubts;
+	float *logits;
+	Event filled, computed, done;
+	bool under_way, logits_wanted;
+	int n;
+};
 
 struct NnNet
 {
-	const NnGraph *graph;
-	int max_batch;
-	Machine m;
-	NnPlan plan;
-	Call<float> *call; /* one per node, ready but for the batch */
-	int nblocks;
-	void *block[MAX_BLOCKS]; /* every allocation on the device */
-	size_t bytes;
-	uint8_t *images;
-	float *arena, *result;
+	Network net;
+	NnServing how;
+	size_t picture; /* bytes */
+	int bits;
+	bool (*queue_input)(Network *net, const uint8_t *images, int n, NnError *err);
+	bool (*queue_rest)(Network *net, int n, NnError *err);
+
+	/* of a net that serves; another has one side, and of it the images alone */
+	bool serving;
+	Side side[NN_STAGES];
+	NnStage stage[NN_STAGES];
+	float *thresholds;
+	NnTolerance tolerance;
+	Stream up, down;
+	bool graphs;
+	Recordings recordings;
+	Recording recording[MAX_RECORDINGS];
 };
 
-static bool
-room(NnNet *net, void *to, size_t bytes, const char *what, NnError *err)
-{
-	char text[NN_MAX_NAME + 64];
-	void *memory;
+/* ---------------------------------------------------------------------- opening */
 
-	snprintf(text, sizeof(text), "%s (batches of %d)", what, net->max_batch);
-	if (!gpu_allocate(&memory, bytes, text, "lower the batch", err))
+/* Row numbers of a table are whole numbers beyond what halves can tell apart. */
+static NnPrecision
+precision_for(const NnGraph *g, NnPrecision wanted)
+{
+	for (int i = 0; i < g->nnodes; i++)
+		if (g->node[i].kind == NN_EMBEDDING && (wanted == NN_BF16 || wanted == NN_FP16))
+			return NN_FLOAT32;
+	return wanted;
+}
+
+template <class T>
+static bool
+lay_out_as(NnNet *net, NnError *err)
+{
+	net->queue_input = queue_input<T>;
+	net->queue_rest = queue_rest<T>;
+	return lay_out<T>(&net->net, err);
+}
+
+static bool
+room_of_stages(NnNet *net, NnError *err)
+{
+	Book *book = &net->net.book;
+	size_t batch = (size_t) book->max_batch, bits = (size_t) net->bits;
+
+	for (int k = 0; k < (net->serving ? NN_STAGES : 1); k++)
+	{
+		Side *side = &net->side[k];
+
+		if (!room(book, &side->images, batch * net->picture, "pictures", err))
+			return false;
+		if (net->serving &&
+			(!room(book, &side->codes, batch * ((bits + 7) / 8), "codes", err) ||
+			 !room(book, &side->doubts, batch * sizeof(uint32_t), "codes", err) ||
+			 !room(book, &side->logits, batch * bits * sizeof(float), "logits", err)))
+			return false;
+	}
+	return !net->serving || !net->how.thresholds ||
+		   room(book, &net->thresholds, bits * sizeof(float), "thresholds", err);
+}
+
+/* Memory of the GPU, or what it would be. */
+static bool
+take_memory(NnNet *net, NnError *err)
+{
+	void *workspace;
+
+	if (!room_of_stages(net, err) ||
+		!(net->how.precision == NN_BF16	  ? lay_out_as<Bf16>(net, err)
+		  : net->how.precision == NN_FP16 ? lay_out_as<Fp16>(net, err)
+										  : lay_out_as<float>(net, err)))
 		return false;
-	memcpy(to, &memory, sizeof(memory));
-	if (memory)
-		net->block[net->nblocks++] = memory;
-	net->bytes += bytes;
-	return true;
-}
-
-static bool
-load_params(NnNet *net, Call<float> *call, NnError *err)
-{
-	const NnNode *node = call->node;
-
-	for (int i = 0; i < node->nparams; i++)
-	{
-		const NnParam *p;
-		size_t bytes;
-
-		if (node->param[i] < 0)
-			continue;
-		p = &net->graph->param[node->param[i]];
-		bytes = nn_shape_size(&p->shape) * sizeof(float);
-		if (!room(net, &call->param[i], bytes, p->name, err) ||
-			!gpu_up(&net->m, call->param[i], p->data, bytes, err) ||
-			!gpu_wait(&net->m, err))
-			return false;
-	}
-	if (node->kind == NN_LINEAR)
-		call->packed = call->param[0];
-	if (node->kind == NN_CONV2D || node->kind == NN_CONV_TRANSPOSE2D)
-	{
-		const NnParam *p = &net->graph->param[node->param[0]];
-		float *packed;
-
-		if (!room(net, &packed, nn_shape_size(&p->shape) * sizeof(float), p->name, err))
-			return false;
-		pack_weights(call, packed);
-		call->packed = packed;
-	}
-	return true;
-}
-
-/* Queue node i; false and err where that failed. */
-static bool
-queue(NnNet *net, int i, int n, NnError *err)
-{
-	const NnNode *node = &net->graph->node[i];
-	const char *trouble;
-	char in[64] = "nothing", out[64];
-
-	net->call[i].n = n;
-	op_forward(&net->call[i]);
-	trouble = gpu_trouble(&net->m);
-	if (!trouble)
+	if (!net->serving || WORKSPACE_BYTES == 0)
 		return true;
-	if (node->ninputs > 0)
-		nn_shape_text(&net->graph->node[node->input[0]].shape, in, sizeof(in));
-	return nn_fail(err, "CUDA: node %d (%s \"%s\", %s -> %s) with a batch of %d: %s", i,
-				   nn_op_name(node->kind), node->name, in,
-				   nn_shape_text(&node->shape, out, sizeof(out)), n, trouble);
+	return room(&net->net.book, &workspace, WORKSPACE_BYTES, "products", err) &&
+		   (net->net.book.counting ||
+			gpu_workspace(&net->net.m, workspace, WORKSPACE_BYTES, err));
 }
 
+/* Memory of the host that the GPU copies from and to by itself, streams and events. */
 static bool
-prepare(NnNet *net, NnError *err)
+open_stages(NnNet *net, NnError *err)
 {
-	const NnGraph *g = net->graph;
-	size_t batch = (size_t) net->max_batch;
+	size_t batch = (size_t) net->how.max_batch, bits = (size_t) net->bits;
 
-	if (!gpu_start(&net->m, false, err) || !nn_plan(g, net->max_batch, &net->plan, err) ||
-		!room(net, &net->images, batch * nn_shape_size(&g->node[0].shape), "pictures",
-			  err) ||
-		!room(net, &net->arena, net->plan.floats * sizeof(float), "activations", err) ||
-		!room(net, &net->result,
-			  batch * nn_shape_size(&nn_graph_output(g)->shape) * sizeof(float),
-			  "results", err))
-		return false;
-	net->call = (Call<float> *) calloc((size_t) g->nnodes, sizeof(*net->call));
-	if (!net->call)
-		return nn_fail(err, "out of memory for %d nodes", g->nnodes);
-	for (int i = 0; i < g->nnodes; i++)
+	for (int k = 0; k < NN_STAGES; k++)
 	{
-		Call<float> *call = &net->call[i];
+		Side *side = &net->side[k];
+		NnStage *stage = &net->stage[k];
 
-		call->m = &net->m;
-		call->graph = g;
-		call->node = &g->node[i];
-		call->images = net->images;
-		call->out = i == g->nnodes - 1 ? net->result : net->arena + net->plan.offset[i];
-		for (int k = 0; k < call->node->ninputs; k++)
-			call->in[k] = net->arena + net->plan.offset[call->node->input[k]];
-		if (!load_params(net, call, err))
+		if (!gpu_allocate_host((void **) &stage->images, batch * net->picture, err) ||
+			!gpu_allocate_host((void **) &stage->codes, batch * ((bits + 7) / 8), err) ||
+			!gpu_allocate_host((void **) &stage->doubts, batch * sizeof(uint32_t), err) ||
+			!gpu_allocate_host((void **) &stage->logits, batch * bits * sizeof(float),
+							   err) ||
+			!event_open(&side->filled, err) || !event_open(&side->computed, err) ||
+			!event_open(&side->done, err))
 			return false;
 	}
-	net->m.dry = true;
-	for (int i = 0; i < g->nnodes; i++)
-		if (!queue(net, i, net->max_batch, err))
-			return false;
-	net->m.dry = false;
-	return room(net, &net->m.scratch, net->m.most, "scratch", err) &&
-		   gpu_wait(&net->m, err);
-}
-
-static void
-cuda_unload(NnNet *net)
-{
-	NnError ignored;
-
-	if (!net)
-		return;
-	gpu_wait(&net->m, &ignored);
-	for (int i = 0; i < net->nblocks; i++)
-		gpu_free(net->block[i]);
-	gpu_stop(&net->m);
-	nn_plan_free(&net->plan);
-	free(net->call);
-	free(net);
+	if (net->thresholds && (!gpu_up(&net->net.m, net->thresholds, net->how.thresholds,
+									bits * sizeof(float), err) ||
+							!gpu_wait(&net->net.m, err)))
+		return false;
+	if (!recordings_init(&net->recordings, net->how.max_batch))
+		return nn_fail(err, "out of memory");
+	return stream_open(&net->up, err) && stream_open(&net->down, err);
 }
 
 static NnNet *
-cuda_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
+make_net(const NnGraph *graph, const NnServing *how, bool serving, NnError *err)
 {
 	NnNet *net;
 
-	(void) threads;
 	if (!nn_graph_ok(graph, err))
 		return NULL;
 	if (nn_graph_output_node(graph, 0) != graph->nnodes - 1)
@@ -177,40 +163,245 @@ cuda_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 		nn_fail(err, "out of memory while loading the network");
 		return NULL;
 	}
-	net->graph = graph;
-	net->max_batch = max_batch;
-	if (prepare(net, err))
+	net->net.graph = graph;
+	net->net.book.max_batch = how->max_batch;
+	net->how = *how;
+	net->how.precision = precision_for(graph, how->precision);
+	net->serving = serving;
+	net->graphs = how->graphs;
+	net->picture = nn_shape_size(&graph->node[0].shape);
+	net->bits = (int) nn_shape_size(&nn_graph_output(graph)->shape);
+	net->tolerance = nn_tolerance(graph, net->how.precision);
+	return net;
+}
+
+static void
+cuda_unload(NnNet *net)
+{
+	NnError ignored;
+
+	if (!net)
+		return;
+	gpu_wait(&net->net.m, &ignored);
+	stream_close(net->up);
+	stream_close(net->down);
+	for (int i = 0; i < net->recordings.count; i++)
+		forget(&net->net.m, net->recording[i]);
+	recordings_free(&net->recordings);
+	for (int k = 0; k < NN_STAGES; k++)
+	{
+		event_close(net->side[k].filled);
+		event_close(net->side[k].computed);
+		event_close(net->side[k].done);
+		gpu_free_host(net->stage[k].images);
+		gpu_free_host(net->stage[k].codes);
+		gpu_free_host(net->stage[k].doubts);
+		gpu_free_host(net->stage[k].logits);
+	}
+	gpu_stop(&net->net.m);
+	free_network(&net->net);
+	free(net);
+}
+
+static NnNet *
+open_net(const NnGraph *graph, const NnServing *how, bool serving, NnError *err)
+{
+	NnNet *net = make_net(graph, how, serving, err);
+
+	if (net && gpu_start(&net->net.m, net->how.precision == NN_TF32, err) &&
+		take_memory(net, err) && gpu_wait(&net->net.m, err) &&
+		(!serving || open_stages(net, err)))
 		return net;
 	cuda_unload(net);
 	return NULL;
 }
 
-static bool
-cuda_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
+static NnNet *
+cuda_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 {
-	const NnGraph *g = net->graph;
+	NnServing how;
 
-	if (n < 1 || n > net->max_batch)
-		return nn_fail(err, "a batch of %d images: this network was loaded for 1 to %d",
-					   n, net->max_batch);
-	if (!gpu_up(&net->m, net->images, images,
-				(size_t) n * nn_shape_size(&g->node[0].shape), err))
-		return false;
-	for (int i = 0; i < g->nnodes; i++)
-		if (!queue(net, i, n, err))
-			return false;
-	return gpu_down(&net->m, out, net->result,
-					(size_t) n * nn_shape_size(&nn_graph_output(g)->shape) *
-						sizeof(float),
-					err) &&
-		   gpu_wait(&net->m, err);
+	(void) threads;
+	memset(&how, 0, sizeof(how));
+	how.max_batch = max_batch;
+	how.precision = NN_FLOAT32;
+	return open_net(graph, &how, false, err);
+}
+
+static NnNet *
+cuda_serve(const NnGraph *graph, const NnServing *how, NnError *err)
+{
+	return open_net(graph, how, true, err);
+}
+
+/* A layout that is counted instead of made. */
+static size_t
+cuda_estimate(const NnGraph *graph, const NnServing *how)
+{
+	NnError ignored;
+	NnNet *net = make_net(graph, how, true, &ignored);
+	size_t bytes = 0;
+
+	if (!net)
+		return 0;
+	net->net.book.counting = true;
+	if (take_memory(net, &ignored))
+		bytes = net->net.book.bytes;
+	free_network(&net->net);
+	free(net);
+	return bytes;
 }
 
 static size_t
 cuda_memory(const NnNet *net)
 {
-	return net->bytes;
+	return net->net.book.bytes;
 }
+
+/* ---------------------------------------------------------------------- running */
+
+static bool
+batch_ok(const NnNet *net, int n, NnError *err)
+{
+	return (n >= 1 && n <= net->how.max_batch) ||
+		   nn_fail(err, "a batch of %d images: this network was loaded for 1 to %d", n,
+				   net->how.max_batch);
+}
+
+static bool
+cuda_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
+{
+	Machine *m = &net->net.m;
+	size_t bytes = (size_t) n * (size_t) net->bits * sizeof(float);
+
+	return batch_ok(net, n, err) &&
+		   gpu_up(m, net->side[0].images, images, (size_t) n * net->picture, err) &&
+		   net->queue_input(&net->net, net->side[0].images, n, err) &&
+		   net->queue_rest(&net->net, n, err) &&
+		   gpu_down(m, out, net->net.result, bytes, err) && gpu_wait(m, err);
+}
+
+/* ---------------------------------------------------------------------- serving */
+
+static bool
+queue_again(void *context, int n, NnError *err)
+{
+	NnNet *net = (NnNet *) context;
+
+	return net->queue_rest(&net->net, n, err);
+}
+
+/* Record the nodes for batches of n; where that fails, never again. */
+static int
+make_recording(NnNet *net, int n)
+{
+	Recording recording = 0;
+	NnError ignored;
+	bool old;
+	int at;
+
+	if (!record(&net->net.m, &recording, queue_again, net, n, &ignored))
+	{
+		net->graphs = false;
+		return -1;
+	}
+	at = recordings_place(&net->recordings, n, &old);
+	if (old)
+		forget(&net->net.m, net->recording[at]);
+	net->recording[at] = recording;
+	return at;
+}
+
+static bool
+queue_nodes(NnNet *net, int n, NnError *err)
+{
+	int at = net->graphs ? recordings_find(&net->recordings, n) : -1;
+
+	if (at < 0 && net->graphs && recordings_wanted(&net->recordings, n))
+		at = make_recording(net, n);
+	if (at < 0)
+		return net->queue_rest(&net->net, n, err);
+	return replay(&net->net.m, net->recording[at], queue_again, net, n, err);
+}
+
+static bool
+queue_codes(NnNet *net, Side *side, NnError *err)
+{
+	Codes codes = {net->net.result,
+				   net->bits,
+				   net->thresholds,
+				   net->tolerance,
+				   side->codes,
+				   side->doubts,
+				   side->logits_wanted ? side->logits : NULL};
+	const char *trouble;
+
+	make_codes(&net->net.m, side->n, codes);
+	trouble = gpu_trouble(&net->net.m);
+	return !trouble || nn_fail(err, "CUDA: making codes: %s", trouble);
+}
+
+static bool
+queue_batch(NnNet *net, int k, NnError *err)
+{
+	Side *side = &net->side[k];
+	NnStage *stage = &net->stage[k];
+	Stream compute = stream_of(&net->net.m);
+	size_t n = (size_t) side->n, bits = (size_t) net->bits;
+
+	return stream_up(net->up, side->images, stage->images, n * net->picture, err) &&
+		   stream_marks(net->up, side->filled, err) &&
+		   stream_follows(compute, side->filled, err) &&
+		   net->queue_input(&net->net, side->images, side->n, err) &&
+		   queue_nodes(net, side->n, err) && queue_codes(net, side, err) &&
+		   stream_marks(compute, side->computed, err) &&
+		   stream_follows(net->down, side->computed, err) &&
+		   stream_down(net->down, stage->codes, side->codes, n * ((bits + 7) / 8), err) &&
+		   stream_down(net->down, stage->doubts, side->doubts, n * sizeof(uint32_t),
+					   err) &&
+		   (!side->logits_wanted || stream_down(net->down, stage->logits, side->logits,
+												n * bits * sizeof(float), err)) &&
+		   stream_marks(net->down, side->done, err);
+}
+
+static bool
+cuda_submit(NnNet *net, int k, int n, bool logits, NnError *err)
+{
+	Side *side = &net->side[k];
+	NnError ignored;
+
+	if (!batch_ok(net, n, err))
+		return false;
+	if (side->under_way)
+		return nn_fail(err, "stage %d was sent and not awaited", k);
+	side->n = n;
+	side->logits_wanted = logits;
+	side->under_way = queue_batch(net, k, err);
+	/* What went in reads the stage, which the caller will fill again. */
+	if (!side->under_way && (stream_marks(net->up, side->filled, &ignored) &&
+							 event_wait(side->filled, &ignored)))
+		gpu_wait(&net->net.m, &ignored);
+	return side->under_way;
+}
+
+static bool
+cuda_wait(NnNet *net, int k, NnError *err)
+{
+	Side *side = &net->side[k];
+
+	if (!side->under_way)
+		return nn_fail(err, "stage %d was not sent", k);
+	side->under_way = false;
+	return event_wait(side->done, err);
+}
+
+static NnStage *
+cuda_stage(NnNet *net, int k)
+{
+	return &net->stage[k];
+}
+
+/* ---------------------------------------------------------------------- probing */
 
 extern "C" bool gpu_probe(char *text, size_t size);
 extern "C" const NnDevice *deephash_device(void);
@@ -255,6 +446,8 @@ gpu_probe(char *text, size_t size)
 
 #else
 
+HostRecordings gpu_host_recordings;
+
 extern "C" bool
 gpu_probe(char *text, size_t size)
 {
@@ -264,24 +457,10 @@ gpu_probe(char *text, size_t size)
 
 #endif
 
-/* Its activations: no more is known before. */
-static size_t
-cuda_estimate(const NnGraph *graph, const NnServing *how)
-{
-	NnPlan plan;
-	NnError err;
-	size_t bytes;
-
-	if (!nn_plan(graph, how->max_batch, &plan, &err))
-		return 0;
-	bytes = plan.floats * sizeof(float);
-	nn_plan_free(&plan);
-	return bytes;
-}
-
 static const NnDevice cuda_device = {
-	NN_DEVICE_API, "cuda", gpu_probe, cuda_load, cuda_run, cuda_memory, cuda_unload,
-	cuda_estimate, NULL,   NULL,	  NULL,		 NULL,	   NN_FLOAT32};
+	NN_DEVICE_API, "cuda",		gpu_probe,	   cuda_load,  cuda_run,
+	cuda_memory,   cuda_unload, cuda_estimate, cuda_serve, cuda_stage,
+	cuda_submit,   cuda_wait,	NN_FP16};
 
 extern "C" const NnDevice *
 deephash_device(void)
