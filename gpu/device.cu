@@ -56,16 +56,6 @@ struct NnNet
 
 /* ---------------------------------------------------------------------- opening */
 
-/* Row numbers of a table are whole numbers beyond what halves can tell apart. */
-static NnPrecision
-precision_for(const NnGraph *g, NnPrecision wanted)
-{
-	for (int i = 0; i < g->nnodes; i++)
-		if (g->node[i].kind == NN_EMBEDDING && (wanted == NN_BF16 || wanted == NN_FP16))
-			return NN_FLOAT32;
-	return wanted;
-}
-
 template <class T>
 static bool
 lay_out_as(NnNet *net, NnError *err)
@@ -166,7 +156,7 @@ make_net(const NnGraph *graph, const NnServing *how, bool serving, NnError *err)
 	net->net.graph = graph;
 	net->net.book.max_batch = how->max_batch;
 	net->how = *how;
-	net->how.precision = precision_for(graph, how->precision);
+	net->how.precision = nn_precision_for(graph, how->precision);
 	net->serving = serving;
 	net->graphs = how->graphs;
 	net->picture = nn_shape_size(&graph->node[0].shape);

@@ -85,11 +85,23 @@ unit_roundoff(NnPrecision precision)
 	}
 }
 
+NnPrecision
+nn_precision_for(const NnGraph *g, NnPrecision wanted)
+{
+	for (int i = 0; i < g->nnodes; i++)
+	{
+		if (g->node[i].kind == NN_EMBEDDING && (wanted == NN_BF16 || wanted == NN_FP16))
+			return NN_FLOAT32;
+	}
+	return wanted;
+}
+
 NnTolerance
 nn_tolerance(const NnGraph *g, NnPrecision precision)
 {
 	const NnNode *last = &g->node[g->nnodes - 1];
-	double u = unit_roundoff(precision), single = unit_roundoff(NN_FLOAT32);
+	double u = unit_roundoff(nn_precision_for(g, precision)),
+		   single = unit_roundoff(NN_FLOAT32);
 	double variance = 0;
 	NnTolerance tolerance = {0, 0};
 

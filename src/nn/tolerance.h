@@ -30,7 +30,14 @@ extern "C"
 		float factor, offset;
 	} NnTolerance;
 
-	/* Between float32 on a CPU and the network g in the given precision elsewhere. */
+	/*
+	 * The precision that g is served in where `wanted` is: row numbers of an EMBEDDING
+	 * are whole numbers beyond what halves can tell apart, so it stays in float32.
+	 */
+	extern NnPrecision nn_precision_for(const NnGraph *g, NnPrecision wanted);
+
+	/* Between float32 on a CPU and the network g served elsewhere with this precision
+	 * wanted. */
 	extern NnTolerance nn_tolerance(const NnGraph *g, NnPrecision precision);
 
 	/* That of one picture.  thresholds: NULL for zeros. */

@@ -8,6 +8,7 @@ extern "C"
 }
 #include <stdlib.h>
 
+#include "gpu/half.h"
 #include "gpu/op.h"
 
 static Call<float>
@@ -88,4 +89,23 @@ extern "C" size_t
 gpu_host_saved(const NnGraph *g, const NnNode *node, int n)
 {
 	return saved_bytes<float>(g, node, n) / sizeof(float);
+}
+
+/* Half precision, there and back. */
+extern "C" uint16_t gpu_host_to_fp16(float value);
+extern "C" float gpu_host_of_fp16(uint16_t bits);
+
+extern "C" uint16_t
+gpu_host_to_fp16(float value)
+{
+	return Fp16(value).bits;
+}
+
+extern "C" float
+gpu_host_of_fp16(uint16_t bits)
+{
+	Fp16 half;
+
+	half.bits = bits;
+	return half;
 }
