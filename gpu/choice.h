@@ -80,7 +80,7 @@ struct ConvKey
 {
 	int n, height, width, big, low_height, low_width, low;
 	int kh, kw, sh, sw, ph, pw, groups;
-	uint8_t way, size, tf32, deterministic;
+	uint8_t way, size, fp16, tf32, deterministic;
 };
 
 /* Plans by key; the first free place after its hash. */

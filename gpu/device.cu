@@ -91,18 +91,10 @@ room_of_stages(NnNet *net, NnError *err)
 static bool
 take_memory(NnNet *net, NnError *err)
 {
-	void *workspace;
-
-	if (!room_of_stages(net, err) ||
-		!(net->how.precision == NN_BF16	  ? lay_out_as<Bf16>(net, err)
-		  : net->how.precision == NN_FP16 ? lay_out_as<Fp16>(net, err)
-										  : lay_out_as<float>(net, err)))
-		return false;
-	if (!net->serving || WORKSPACE_BYTES == 0)
-		return true;
-	return room(&net->net.book, &workspace, WORKSPACE_BYTES, "products", err) &&
-		   (net->net.book.counting ||
-			gpu_workspace(&net->net.m, workspace, WORKSPACE_BYTES, err));
+	return room_of_stages(net, err) &&
+		   (net->how.precision == NN_BF16	? lay_out_as<Bf16>(net, err)
+			: net->how.precision == NN_FP16 ? lay_out_as<Fp16>(net, err)
+											: lay_out_as<float>(net, err));
 }
 
 /* Memory of the host that the GPU copies from and to by itself, streams and events. */
@@ -158,7 +150,6 @@ make_net(const NnGraph *graph, const NnServing *how, bool serving, NnError *err)
 	net->how = *how;
 	net->how.precision = nn_precision_for(graph, how->precision);
 	net->serving = serving;
-	net->graphs = how->graphs;
 	net->picture = nn_shape_size(&graph->node[0].shape);
 	net->bits = (int) nn_shape_size(&nn_graph_output(graph)->shape);
 	net->tolerance = nn_tolerance(graph, net->how.precision);
@@ -193,14 +184,23 @@ cuda_unload(NnNet *net)
 	free(net);
 }
 
+static bool
+start_machine(NnNet *net, NnError *err)
+{
+	if (!gpu_start(&net->net.m, net->how.precision == NN_TF32, err))
+		return false;
+	net->net.m.fp16 = net->how.precision == NN_FP16;
+	net->graphs = net->how.graphs && !(net->net.m.without & WITHOUT_GRAPHS);
+	return true;
+}
+
 static NnNet *
 open_net(const NnGraph *graph, const NnServing *how, bool serving, NnError *err)
 {
 	NnNet *net = make_net(graph, how, serving, err);
 
-	if (net && gpu_start(&net->net.m, net->how.precision == NN_TF32, err) &&
-		take_memory(net, err) && gpu_wait(&net->net.m, err) &&
-		(!serving || open_stages(net, err)))
+	if (net && start_machine(net, err) && take_memory(net, err) &&
+		gpu_wait(&net->net.m, err) && (!serving || open_stages(net, err)))
 		return net;
 	cuda_unload(net);
 	return NULL;
@@ -224,7 +224,10 @@ cuda_serve(const NnGraph *graph, const NnServing *how, NnError *err)
 	return open_net(graph, how, true, err);
 }
 
-/* A layout that is counted instead of made. */
+/*
+ * A layout that is counted instead of made.  The workspace of cuDNN is not known before
+ * it is there; that of the loops in its place counts.
+ */
 static size_t
 cuda_estimate(const NnGraph *graph, const NnServing *how)
 {
@@ -236,7 +239,7 @@ cuda_estimate(const NnGraph *graph, const NnServing *how)
 		return 0;
 	net->net.book.counting = true;
 	if (take_memory(net, &ignored))
-		bytes = net->net.book.bytes;
+		bytes = net->net.book.bytes + WORKSPACE_BYTES;
 	free_network(&net->net);
 	free(net);
 	return bytes;
@@ -245,7 +248,7 @@ cuda_estimate(const NnGraph *graph, const NnServing *how)
 static size_t
 cuda_memory(const NnNet *net)
 {
-	return net->net.book.bytes;
+	return net->net.book.bytes + gpu_held(&net->net.m);
 }
 
 /* ---------------------------------------------------------------------- running */
@@ -403,6 +406,21 @@ nothing(void)
 {
 }
 
+/*
+ * Whoever probes may close the file system to itself afterwards: cuDNN, which is opened
+ * by name, is opened now, and stays.
+ */
+static void
+keep_libraries(void)
+{
+	static DnnLibrary dnn;
+	char ignored[128];
+
+	if (!dnn.opened &&
+		!(parts_to_do_without(getenv("DEEPHASH_GPU_WITHOUT")) & WITHOUT_CUDNN))
+		dnn_open(&dnn, ignored, sizeof(ignored));
+}
+
 /* The first GPU that CUDA shows, and whether this was compiled for it. */
 extern "C" bool
 gpu_probe(char *text, size_t size)
@@ -427,6 +445,7 @@ gpu_probe(char *text, size_t size)
 												   : cudaGetErrorString(code));
 		return false;
 	}
+	keep_libraries();
 	cudaDriverGetVersion(&driver);
 	snprintf(text, size, "%s, %.0f GB, compute capability %d.%d, driver for CUDA %d.%d",
 			 device.name, (double) device.totalGlobalMem / 1e9, device.major,

@@ -24,6 +24,7 @@ enum
 {
 	DNN_SUCCESS = 0,
 	DNN_TYPE_FLOAT = 0,
+	DNN_TYPE_HALF = 2,
 	DNN_TYPE_BFLOAT16 = 9,
 	DNN_NHWC = 1,
 	DNN_CROSS_CORRELATION = 1,
@@ -210,7 +211,8 @@ dnn_math(const ConvKey &k)
 static inline bool
 dnn_describe(const DnnLibrary *lib, const ConvKey &k, DnnPlan *plan)
 {
-	int type = k.size == 2 ? DNN_TYPE_BFLOAT16 : DNN_TYPE_FLOAT;
+	int half = k.fp16 ? DNN_TYPE_HALF : DNN_TYPE_BFLOAT16;
+	int type = k.size == 2 ? half : DNN_TYPE_FLOAT;
 	int n, c, h, w;
 
 	return lib->CreateTensorDescriptor(&plan->big) == DNN_SUCCESS &&

@@ -34,6 +34,7 @@ conv_key(const Machine *m, const Geometry &s, int n, ConvWay way, size_t size)
 	k.groups = s.groups;
 	k.way = (uint8_t) way;
 	k.size = (uint8_t) size;
+	k.fp16 = m->fp16;
 	k.tf32 = m->tf32;
 	k.deterministic = m->deterministic;
 	return k;

@@ -70,6 +70,7 @@ struct Machine
 	size_t used;   /* of it */
 	size_t most;   /* ever: after the dry run, what there is */
 	bool tf32;
+	bool fp16;			/* values of two bytes are Fp16, not Bf16 */
 	bool deterministic; /* only algorithms that give the same bits each time */
 	unsigned without;
 	Dnn *dnn; /* NULL: without */

@@ -30,9 +30,6 @@ struct Book
 	size_t bytes;
 };
 
-/* Where nothing is ever read or written. */
-#define NOWHERE ((void *) (uintptr_t) 65536)
-
 static bool
 room(Book *book, void *to, size_t bytes, const char *what, NnError *err)
 {
@@ -130,6 +127,28 @@ load_weights(Network *net, Call<T> *call, NnError *err)
 	return gpu_up(&net->m, packed, net->staging, bytes, err) && gpu_wait(&net->m, err);
 }
 
+/* What is fused to a product is of the product's type. */
+template <class T>
+static bool
+load_bias(Network *net, Call<T> *call, NnError *err)
+{
+	const NnParam *p = &net->graph->param[call->node->param[1]];
+	size_t size = nn_shape_size(&p->shape);
+	T *packed, *staging = (T *) net->staging;
+
+	if (!room(&net->book, &packed, size * sizeof(T), p->name, err))
+		return false;
+	call->packed_bias = packed;
+	/* bias_of looks here whether there is one */
+	call->param[1] = p->data;
+	if (net->book.counting)
+		return true;
+	for (size_t i = 0; i < size; i++)
+		staging[i] = p->data[i];
+	return gpu_up(&net->m, packed, staging, size * sizeof(T), err) &&
+		   gpu_wait(&net->m, err);
+}
+
 /* Parameters of a node; those that products take are packed and kept in T alone. */
 template <class T>
 static bool
@@ -147,6 +166,12 @@ load_params(Network *net, Call<T> *call, NnError *err)
 		if (i == 0 && has_packed_weights(node))
 		{
 			if (!load_weights(net, call, err))
+				return false;
+			continue;
+		}
+		if (i == 1 && has_packed_weights(node) && sizeof(T) < sizeof(float))
+		{
+			if (!load_bias(net, call, err))
 				return false;
 			continue;
 		}

@@ -217,14 +217,15 @@ bias_of(const Call<float> *call)
 	return call->param[1];
 }
 
-static inline const Bf16 *
-bias_of(const Call<Bf16> *call)
+template <class T>
+static const T *
+bias_of(const Call<T> *call)
 {
-	Bf16 *packed;
+	T *packed;
 
 	if (!call->param[1] || call->packed_bias)
 		return call->packed_bias;
-	packed = take<Bf16>(call->m, (size_t) cols_of(&call->node->shape));
+	packed = take<T>(call->m, (size_t) cols_of(&call->node->shape));
 	pack_bias(call, packed);
 	return packed;
 }

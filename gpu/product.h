@@ -160,6 +160,9 @@ affine(Machine *m, size_t rows, int cols, size_t depth, Matrix<const T> a,
 {
 	Epilogue e = epilogue_of(bias != NULL, act);
 
+	/* What overflowed shall be seen in the end, and cuBLASLt's ReLU may swallow NaN. */
+	if (m->fp16 && act == NN_RELU)
+		e = EPILOGUE_REFUSE;
 	if (e != EPILOGUE_REFUSE &&
 		product(m, Product<T, T>{rows, depth, cols, 1, 1, beta, a, b, c, e, (T *) bias}))
 		return;

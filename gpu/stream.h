@@ -90,16 +90,6 @@ stream_down(Stream stream, void *to, const void *from, size_t bytes, NnError *er
 				   "copying from the GPU");
 }
 
-/* cuBLAS would take memory of its own while it is recorded. */
-#define WORKSPACE_BYTES ((size_t) 32 << 20)
-
-static inline bool
-gpu_workspace(Machine *m, void *memory, size_t bytes, NnError *err)
-{
-	return cublasSetWorkspace(m->blas, memory, bytes) == CUBLAS_STATUS_SUCCESS ||
-		   nn_fail(err, "CUDA: cuBLAS does not take its memory");
-}
-
 /* A recording that failed leaves no trace: neither errors nor the state of the stream. */
 static inline bool
 record(Machine *m, Recording *recording, Work work, void *context, int n, NnError *err)
@@ -217,13 +207,7 @@ stream_down(Stream, void *to, const void *from, size_t bytes, NnError *)
 	return true;
 }
 
-#define WORKSPACE_BYTES ((size_t) 0)
-
-static inline bool
-gpu_workspace(Machine *, void *, size_t, NnError *)
-{
-	return true;
-}
+#define WORKSPACE_BYTES ((size_t) 0) /* cuBLAS is not there */
 
 /* As on the GPU, nothing runs while it is recorded. */
 static inline bool

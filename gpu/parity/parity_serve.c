@@ -160,8 +160,8 @@ parity_serve(const NnDevice *device, const NnGraph *graph, const NnServing *how,
 		b.images[k] = malloc(how->max_batch * b.picture);
 	ok = (b.other && b.logits && b.images[0] && b.images[1]) ||
 		 wrong(&b, "serve", how->max_batch, err.text);
-	if (ok && device->memory(b.other) != device->estimate(graph, how))
-		ok = wrong(&b, "serve", how->max_batch, "memory is not what was estimated");
+	if (ok && device->memory(b.other) < device->estimate(graph, how))
+		ok = wrong(&b, "serve", how->max_batch, "takes less memory than was estimated");
 	ok = ok && batches(&b);
 	if (b.other)
 		device->unload(b.other);

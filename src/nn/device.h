@@ -81,8 +81,9 @@ extern "C"
 		void (*unload)(NnNet *net);
 
 		/*
-		 * What memory() will say once the graph is loaded, or served where serve is
-		 * there, without taking any; 0 if it cannot be loaded, which loading explains.
+		 * What memory() will say at the least once the graph is loaded, or served where
+		 * serve is there, without taking any: all but what libraries ask for on the spot.
+		 * 0 if it cannot be loaded, which loading explains.
 		 */
 		size_t (*estimate)(const NnGraph *graph, const NnServing *how);
 
