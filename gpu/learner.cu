@@ -436,7 +436,7 @@ cuda_not_finite(NnLearner *l, char *name, size_t size, NnError *err)
 		for (size_t i = 0; i < count; i++)
 			if (!isfinite(l->host_out[k][i]))
 			{
-				snprintf(name, size, "the output %s", output_of(l, k)->name);
+				snprintf(name, size, "%s", nn_layer_name(g, output_of(l, k)));
 				return 1;
 			}
 	}

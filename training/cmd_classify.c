@@ -253,8 +253,7 @@ cmd_classify(int argc, char **argv)
 				break;
 			case 't':
 				if (!command_int(optarg, 1, 1024, &r.threads))
-					return command_usage("classify", "--threads cannot be \"%s\"",
-										 optarg);
+					return command_refused("classify", "threads", optarg);
 				break;
 			case 'h':
 				usage();

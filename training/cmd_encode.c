@@ -217,7 +217,7 @@ cmd_encode(int argc, char **argv)
 				break;
 			case 't':
 				if (!command_int(optarg, 1, 1024, &threads))
-					return command_usage("encode", "--threads cannot be \"%s\"", optarg);
+					return command_refused("encode", "threads", optarg);
 				break;
 			case 'h':
 				usage();

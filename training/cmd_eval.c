@@ -210,8 +210,9 @@ cmd_eval(int argc, char **argv)
 	Request r = {.holdout = 0.1, .seed = 1, .threads = command_cpus()};
 	TrainError err;
 	int option;
+	int index = 0;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
 	{
 		if (option == 'h')
 		{
@@ -221,7 +222,7 @@ cmd_eval(int argc, char **argv)
 		if (option == '?')
 			return command_usage("eval", "see the message above");
 		if (!set_option(&r, option))
-			return command_usage("eval", "\"%s\" is no value for that option", optarg);
+			return command_refused("eval", options[index].name, optarg);
 	}
 	if (optind < argc)
 		return command_usage("eval", "unexpected argument \"%s\"", argv[optind]);

@@ -163,11 +163,11 @@ cmd_images(int argc, char **argv)
 				break;
 			case 'q':
 				if (!command_int(optarg, 1, 100, &quality))
-					return command_usage("images", "--quality is a number from 1 to 100");
+					return command_refused("images", "quality", optarg);
 				break;
 			case 's':
 				if (!command_int(optarg, 1, 4096, &size))
-					return command_usage("images", "--size is a number from 1 to 4096");
+					return command_refused("images", "size", optarg);
 				break;
 			case 'h':
 				help();

@@ -74,15 +74,16 @@ colours(const char *text, double low, float out[3])
 	double v[3];
 	char end;
 
-	if (sscanf(text, "%lf,%lf,%lf%c", &v[0], &v[1], &v[2], &end) != 3)
-		return false;
-	for (int c = 0; c < 3; c++)
+	bool good = sscanf(text, "%lf,%lf,%lf%c", &v[0], &v[1], &v[2], &end) == 3;
+
+	for (int c = 0; good && c < 3; c++)
 	{
-		if (!(v[c] >= low && v[c] <= 1))
-			return false;
+		good = v[c] >= low && v[c] <= 1;
 		out[c] = (float) v[c];
 	}
-	return true;
+	return command_want(good, low > 0
+								  ? "three numbers from 0.001 to 1 with commas between"
+								  : "three numbers from 0 to 1 with commas between");
 }
 
 static bool
@@ -92,16 +93,18 @@ set_option(Request *r, int option)
 	{
 		case 'a':
 			r->arch = arch_find(optarg);
-			return r->arch != NULL;
+			return command_want(r->arch != NULL, "one of those that --help lists");
 		case 'e':
 			if (r->nsettings == MAX_SETTINGS || !strchr(optarg, '='))
-				return false;
+				return command_want(false, "KEY=VALUE, and not too many of them");
 			r->setting[r->nsettings++] = optarg;
 			return true;
 		case 'H':
 			r->head = optarg;
-			return strcmp(optarg, "classes") == 0 || strcmp(optarg, "features") == 0 ||
-				   strcmp(optarg, "hash") == 0;
+			return command_want(strcmp(optarg, "classes") == 0 ||
+									strcmp(optarg, "features") == 0 ||
+									strcmp(optarg, "hash") == 0,
+								"classes, features or hash");
 		case 'n':
 			return command_int(optarg, 1, MAX_OUTPUTS, &r->outputs);
 		case 'z':
@@ -290,8 +293,9 @@ cmd_import(int argc, char **argv)
 	Request r = {.head = "classes", .seed = 1};
 	TrainError err;
 	int option;
+	int index = 0;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
 	{
 		if (option == 'h')
 		{
@@ -301,7 +305,7 @@ cmd_import(int argc, char **argv)
 		if (option == '?')
 			return command_usage("import", "see the message above");
 		if (!set_option(&r, option))
-			return command_usage("import", "\"%s\" is no value for that option", optarg);
+			return command_refused("import", options[index].name, optarg);
 	}
 	if (optind + 1 != argc)
 		return command_usage("import", optind < argc ? "give one file"

@@ -71,9 +71,10 @@ cmd_synth(int argc, char **argv)
 	SynthOptions o = synth_defaults;
 	TrainError err;
 	int option;
+	int index = 0;
 
 	o.threads = command_cpus();
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
 	{
 		if (option == 'h')
 		{
@@ -83,7 +84,7 @@ cmd_synth(int argc, char **argv)
 		if (option == '?')
 			return command_usage("synth", "see the message above");
 		if (!set_option(&o, option))
-			return command_usage("synth", "\"%s\" is no value for that option", optarg);
+			return command_refused("synth", options[index].name, optarg);
 	}
 	if (optind != argc - 1)
 		return command_usage("synth", "give one folder to write to");

@@ -218,6 +218,16 @@ failed(const Request *r, TrainError *err)
 	return command_failed("train", err);
 }
 
+/* The sets could not be had: for what the protocol wants, or for where they are. */
+static int
+no_pictures(const Request *r, TrainError *err)
+{
+	const char *key = strstr(err->text, "protocol") ? "protocol" : "source";
+
+	recipe_blame(&r->recipe, key_find("data", key), err);
+	return command_failed("train", err);
+}
+
 static int
 train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 {
@@ -325,7 +335,7 @@ cmd_train(int argc, char **argv)
 	if (!sets_open(&sets, r.options.data, r.options.protocol, r.options.holdout,
 				   r.options.seed, &pre, sets_memory(r.options.cache),
 				   nn_pool_threads(pool), &err))
-		status = failed(&r, &err);
+		status = no_pictures(&r, &err);
 	else
 	{
 		status = train(&r, &sets, pool, checkpoint);

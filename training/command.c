@@ -30,6 +30,22 @@ command_usage(const char *name, const char *format, ...)
 	return COMMAND_USAGE;
 }
 
+static char wanted[128]; /* what the value that was refused last must be */
+
+bool
+command_want(bool good, const char *what)
+{
+	snprintf(wanted, sizeof(wanted), "%s", what);
+	return good;
+}
+
+int
+command_refused(const char *name, const char *option, const char *value)
+{
+	return command_usage(name, "--%s cannot be \"%s\": it must be %s", option, value,
+						 wanted);
+}
+
 bool
 command_int(const char *text, int low, int high, int *out)
 {
@@ -38,6 +54,7 @@ command_int(const char *text, int low, int high, int *out)
 
 	errno = 0;
 	v = strtol(text, &end, 10);
+	snprintf(wanted, sizeof(wanted), "a whole number from %d to %d", low, high);
 	if (errno || end == text || *end || v < low || v > high)
 		return false;
 	*out = (int) v;
@@ -51,7 +68,8 @@ command_seed(const char *text, uint64_t *out)
 
 	errno = 0;
 	*out = strtoull(text, &end, 10);
-	return *text >= '0' && *text <= '9' && *end == '\0' && !errno;
+	return command_want(*text >= '0' && *text <= '9' && *end == '\0' && !errno,
+						"a whole number from 0 to 18446744073709551615");
 }
 
 bool
@@ -62,6 +80,7 @@ command_double(const char *text, double low, double high, double *out)
 
 	errno = 0;
 	v = strtod(text, &end);
+	snprintf(wanted, sizeof(wanted), "a number from %g to %g", low, high);
 	if (errno || end == text || *end || !(v >= low && v <= high))
 		return false;
 	*out = v;

@@ -41,10 +41,16 @@ extern int command_failed(const char *name, const TrainError *err);
 extern int command_usage(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Numbers from the command line: the whole text must be one, within the range. */
+/*
+ * Values of options.  The text of a number must be one as a whole, within the range. What
+ * is refused leaves a note of what it must be, which command_refused reads.
+ */
 extern bool command_int(const char *text, int low, int high, int *out);
 extern bool command_seed(const char *text, uint64_t *out);
 extern bool command_double(const char *text, double low, double high, double *out);
+extern bool command_want(bool good, const char *what); /* good, with the note */
+/* "--OPTION cannot be ...: it must be ..."; returns the exit status. */
+extern int command_refused(const char *name, const char *option, const char *value);
 
 /* CPUs that this process may use. */
 extern int command_cpus(void);

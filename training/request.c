@@ -98,19 +98,19 @@ set_own(Request *r, int option, const char *v)
 	{
 		case OPT_OUT:
 			r->out = v;
-			return *v != '\0';
+			return command_want(*v != '\0', "the name of a file");
 		case OPT_THREADS:
 			return command_int(v, 1, 1024, &r->threads);
 		case OPT_VALIDATE:
 			return command_int(v, 0, 100000, &r->validate);
 		case OPT_CHECKPOINT:
 			r->checkpoint = v;
-			return *v != '\0';
+			return command_want(*v != '\0', "the name of a file");
 		case OPT_CHECKPOINT_EVERY:
 			return command_double(v, 0.001, 1e6, &r->checkpoint_every);
 		case OPT_RESUME:
 			r->resume = v;
-			return *v != '\0';
+			return command_want(*v != '\0', "the name of a file");
 		case OPT_STOP_AFTER:
 			return command_int(v, 1, 1 << 30, &r->stop_after);
 		default:
@@ -168,9 +168,7 @@ set_option(Request *r, int option, const char *name, const char *value)
 				   ? -1
 				   : command_usage("train", "--%s cannot be \"%s\": it %s", name, value,
 								   err.text);
-	return set_own(r, option, value)
-			   ? -1
-			   : command_usage("train", "--%s cannot be \"%s\"", name, value);
+	return set_own(r, option, value) ? -1 : command_refused("train", name, value);
 }
 
 /* What a resumed run was asked to do otherwise, though it cannot; NULL: nothing. */

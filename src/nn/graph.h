@@ -114,6 +114,8 @@ extern "C"
 	 */
 	extern NnGraph *nn_graph_fold_batchnorm(const NnGraph *g, NnError *err);
 
+	/* The node's own name, or that of the layer nearest before it, or "input". */
+	extern const char *nn_layer_name(const NnGraph *g, const NnNode *node);
 	extern const char *nn_op_name(NnOpKind kind);			 /* "conv2d" */
 	extern const char *nn_activation_name(NnActivation act); /* "gelu" */
 

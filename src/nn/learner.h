@@ -122,7 +122,8 @@ extern "C"
 
 		/*
 		 * Is anything of the last forward and backward passes not finite: 1 and the
-		 * name of the output's layer or of the parameter whose gradient it is; 0: no;
+		 * name of the output's layer (nn_layer_name) or of the parameter whose gradient
+		 * it is; 0: no;
 		 * -1: the device failed (err).
 		 */
 		int (*not_finite)(NnLearner *learner, char *name, size_t size, NnError *err);

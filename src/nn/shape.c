@@ -66,9 +66,8 @@ nn_op_inputs(NnOpKind kind)
 	return nn_shape_rule[kind].ninputs;
 }
 
-/* The nearest layer with a name, back from a node that has none; NULL: none is. */
-static const char *
-layer_before(const NnGraph *g, const NnNode *node)
+const char *
+nn_layer_name(const NnGraph *g, const NnNode *node)
 {
 	while (node->name[0] == '\0' && node->ninputs > 0)
 	{
@@ -78,7 +77,7 @@ layer_before(const NnGraph *g, const NnNode *node)
 			last = node->input[i] > last ? node->input[i] : last;
 		node = &g->node[last];
 	}
-	return node->name[0] ? node->name : NULL;
+	return node->name[0] ? node->name : nn_op_name(node->kind);
 }
 
 /*
@@ -88,7 +87,7 @@ layer_before(const NnGraph *g, const NnNode *node)
 static bool
 blame(const NnGraph *g, const NnNode *node, const char *what, NnError *err)
 {
-	const char *before = layer_before(g, node);
+	const char *before = nn_layer_name(g, node);
 	char given[NN_MAX_INPUTS * 64] = "";
 	char shape[64];
 	size_t at = 0;
@@ -97,7 +96,7 @@ blame(const NnGraph *g, const NnNode *node, const char *what, NnError *err)
 		at += (size_t) snprintf(
 			given + at, sizeof(given) - at, "%s%s", i ? " and " : ", given ",
 			nn_shape_text(nn_input_shape(g, node, i), shape, sizeof(shape)));
-	if (before == NULL)
+	if (strcmp(before, nn_op_name(NN_INPUT)) == 0)
 		return nn_fail(err, "%s%s: %s", nn_op_name(node->kind), given, what);
 	return nn_fail(err, "%s %s\"%s\"%s: %s", nn_op_name(node->kind),
 				   node->name[0] ? "" : "after ", before, given, what);

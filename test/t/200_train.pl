@@ -185,6 +185,12 @@ like($out, qr/^\[optimiser\]\n.*^  rate \(--rate\)$/ms, 'recipes --keys lists th
 open $f, '>', "$dir/wrong.ini" or die;
 print $f "[optimiser]\nkind = sgd\nrate = fast\n";
 close $f;
+open $f, '>', "$dir/nowhere.ini" or die;
+print $f "[data]\nsource = folder:/nonexistent\n";
+close $f;
+open $f, '>', "$dir/shape.ini" or die;
+print $f "[data]\nsize = 224\n[network]\narch = vit-ti patch=15\n[train]\nepochs = 1\n";
+close $f;
 open $f, '>', "$dir/own.ini" or die;
 print $f "[recipe]\nabout = small\n[network]\nchannels = 8,16,16\nbits = 32\n[data]\nsize = 24\n",
   "[train]\nbatch = 32\nepochs = 30\nseed = 7\n";
@@ -225,6 +231,15 @@ for my $case (
 	[ [ 'encode', '--model', "$dir/whole" ], 2, qr/either files or --data/ ],
 	[ [ 'inspect', "$dir/long.checkpoint" ], 1, qr/./ ],
 	[ ['synth'], 2, qr/one folder/ ],
+	[ [ 'synth', '--classes', '99', "$dir/x" ], 2, qr/--classes cannot be "99": it must be a whole number/ ],
+	[ [ @train, '--out', "$dir/x", '--threads', '0' ], 2,
+		qr/--threads cannot be "0": it must be a whole number from 1 to 1024/ ],
+	[ [ 'train', '--recipe', "$dir/nowhere.ini", '--out', "$dir/x" ], 1,
+		qr/nonexistent.* \(data\.source is set in \S+nowhere\.ini:2\)/ ],
+	[ [ 'train', '--recipe', "$dir/shape.ini", '--data', "folder:$dir/pictures", '--out', "$dir/x" ],
+		1, qr/multiple of patch \(network\.arch is set in \S+shape\.ini:4\)/ ],
+	[ [ @train, '--out', "$dir/x", '--set', 'network.pretrained=/nonexistent.safetensors' ], 1,
+		qr/network\.pretrained: .*No such file/ ],
 	[ [ @train, '--out', "$dir/x", '--recipe', 'cpu-30mim' ], 2, qr/did you mean cpu-30min\?/ ],
 	[ [ @train, '--out', "$dir/x", '--recipe', "$dir/wrong.ini" ], 2,
 		qr/wrong\.ini:3: \[optimiser\] rate cannot be "fast": it must be a number from/ ],

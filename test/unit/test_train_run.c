@@ -305,6 +305,8 @@ test_not_finite(void **state)
 	while (ok && t->step < t->total_steps)
 		ok = trainer_step(t, &err);
 	assert_false(ok);
+	assert_non_null(strstr(err.text, "step "));
+	assert_non_null(strstr(err.text, " of "));
 	assert_non_null(strstr(err.text, "is not a finite number"));
 	assert_non_null(strstr(err.text, "step "));
 	trainer_free(t);

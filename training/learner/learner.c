@@ -17,6 +17,9 @@ learner_device(LearnerWhere where, TrainError *err)
 		return plugin;
 	if (where == LEARNER_AUTO)
 		return &learner_cpu;
-	train_fail(err, "train.device: %.480s", trouble.text);
+	train_fail(err,
+			   "train.device: %.380s; \"cpu\" (with float32 for train.precision) trains "
+			   "on this machine's processors",
+			   trouble.text);
 	return NULL;
 }

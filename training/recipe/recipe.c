@@ -64,11 +64,15 @@ unknown(const char *section, const char *name, TrainError *err)
 						  "there is no key %.60s in section [%.60s]; did you mean %s in "
 						  "[%s]?",
 						  name, section, near->name, near->section);
+	if (known)
+		return train_fail(err,
+						  "there is no key %.60s in section [%.60s]; \"deephash-train "
+						  "recipes --keys\" lists them all",
+						  name, section);
 	return train_fail(err,
-					  "there is no %s [%.60s]%s%.60s; \"deephash-train recipes --keys\" "
+					  "there is no section [%.60s]; \"deephash-train recipes --keys\" "
 					  "lists them all",
-					  known ? "key in section" : "section", section, known ? ": " : "",
-					  known ? name : "");
+					  section);
 }
 
 bool
@@ -142,10 +146,21 @@ find_name(const char *text, const char *full)
 }
 
 void
+recipe_blame(const Recipe *r, int key, TrainError *err)
+{
+	size_t n = strlen(err->text);
+	char full[64];
+
+	if (r->line[key])
+		snprintf(err->text + n, sizeof(err->text) - n, " (%s is set in %s:%d)",
+				 key_full_name(&recipe_keys[key], full, sizeof(full)), r->path,
+				 r->line[key]);
+}
+
+void
 recipe_explain(const Recipe *r, TrainError *err)
 {
 	const char *first = NULL;
-	size_t n = strlen(err->text);
 	int named = -1;
 	char full[64];
 
@@ -161,11 +176,8 @@ recipe_explain(const Recipe *r, TrainError *err)
 			named = i;
 		}
 	}
-	if (named < 0)
-		return;
-	key_full_name(&recipe_keys[named], full, sizeof(full));
-	snprintf(err->text + n, sizeof(err->text) - n, " (%s is set in %s:%d)", full, r->path,
-			 r->line[named]);
+	if (named >= 0)
+		recipe_blame(r, named, err);
 }
 
 /* ---------------------------------------------------------------- the file */

@@ -52,6 +52,8 @@ extern void recipe_settle(Recipe *r);
  * line too.
  */
 extern void recipe_explain(const Recipe *r, TrainError *err);
+/* The same of one key, which the error does not name. */
+extern void recipe_blame(const Recipe *r, int key, TrainError *err);
 
 /*
  * The file of a recipe: the name itself where it has a slash or ends in .ini, else

@@ -62,12 +62,15 @@ network_look(TrainOptions *o, void (*told)(const char *line), TrainError *err)
 	ImportOptions options = {.told = pass_on, .arg = &told};
 	ArchOptions a;
 	const Arch *arch;
+	TrainError why;
 
 	if (o->pretrained[0] == '\0')
 		return true;
 	arch = resolve(o, &a, err);
-	if (!arch || !import_look(arch, o->pretrained, &a, &options, err))
+	if (!arch)
 		return false;
+	if (!import_look(arch, o->pretrained, &a, &options, &why))
+		return train_fail(err, "network.pretrained: %.480s", why.text);
 	if (!network_is_speednet(o))
 		arch_label(arch, &a, o->arch, sizeof(o->arch));
 	return true;

@@ -203,17 +203,23 @@ pass_part(Trainer *t, int first, int n, float momentum, TrainError *err)
 static bool
 check_finite(Trainer *t, TrainError *err)
 {
-	char bad[NN_MAX_NAME] = "the loss";
+	char bad[NN_MAX_NAME] = "";
+	const char *what = "the loss";
 	NnError trouble;
 	int found = t->device->not_finite(t->learner, bad, sizeof(bad), &trouble);
 
 	if (found < 0)
 		return device_failed(&trouble, err);
-	return (!found && isfinite(t->last_loss)) ||
-		   train_fail(err,
-					  "step %lld: %s is not a finite number; try a lower optimiser.rate "
-					  "(it was %g)",
-					  (long long) t->step + 1, bad, t->options.rate);
+	if (!found && isfinite(t->last_loss))
+		return true;
+	if (found)
+		what = nn_graph_find_param(t->graph, bad) >= 0 ? "the gradient of "
+													   : "the output of ";
+	return train_fail(
+		err,
+		"step %lld: %s%s is not a finite number; try a lower optimiser.rate "
+		"(it was %g)",
+		(long long) t->step + 1, what, found ? bad : "", t->options.rate);
 }
 
 /* The batch of a step, part by part. */

@@ -300,8 +300,7 @@ tape_not_finite(const Tape *t)
 
 		for (size_t i = 0; i < t->n * out->size; i++)
 			if (!isfinite(out->value[i]))
-				return t->graph->node[node].name[0] ? t->graph->node[node].name
-													: "an output";
+				return nn_layer_name(t->graph, &t->graph->node[node]);
 	}
 	for (int p = 0; t->backward && p < t->graph->nparams; p++)
 	{
