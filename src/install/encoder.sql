@@ -117,6 +117,8 @@ COMMENT ON VIEW @extschema@.deephash_service_models IS 'models that the encoder 
 CREATE VIEW @extschema@.deephash_stats AS
   SELECT pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)
            pg_catalog.make_interval(secs => s.ms OPERATOR(pg_catalog./) 1000.0) AS since,
+         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)
+           pg_catalog.make_interval(secs => s.uptime_ms OPERATOR(pg_catalog./) 1000.0) AS engine_started, s.restarts,
          s.requests, s.images, s.batches,
          pg_catalog.round(s.images OPERATOR(pg_catalog./) NULLIF(s.batches, 0)::pg_catalog.numeric, 2) AS mean_batch,
          s.largest_batch,
@@ -130,7 +132,7 @@ CREATE VIEW @extschema@.deephash_stats AS
           FROM pg_catalog.jsonb_each_text(s.errors) AS e) AS errors,
          s.errors AS errors_by_kind, s.dropped, s.doubtful_bits
   FROM pg_catalog.jsonb_to_record(@extschema@.deephash_engine_status() OPERATOR(pg_catalog.->) 'stats')
-         AS s(ms pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8, batches pg_catalog.int8,
+         AS s(ms pg_catalog.int8, uptime_ms pg_catalog.int8, restarts pg_catalog.int8, requests pg_catalog.int8, images pg_catalog.int8, batches pg_catalog.int8,
               largest_batch pg_catalog.int4, queue_us pg_catalog.jsonb, decode_us pg_catalog.jsonb,
               compute_us pg_catalog.jsonb, errors pg_catalog.jsonb, dropped pg_catalog.int8, doubtful_bits pg_catalog.int8),
        LATERAL pg_catalog.jsonb_to_record(s.queue_us)

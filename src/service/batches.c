@@ -165,20 +165,20 @@ count_batch(Engine *engine, const Flight *flight, const NnStage *stage, const ch
 	engine->landed_us = now;
 	engine->stats.batches++;
 	engine->stats.images += flight->live;
-	histogram_add(&engine->times.batch, flight->live);
-	histogram_add(&engine->times.compute, now - begin);
+	histogram_add(&engine->times->batch, flight->live);
+	histogram_add(&engine->times->compute, now - begin);
 	for (int i = 0; i < flight->n; i++)
 	{
 		const Request *request = flight->request[i];
 
 		if (request)
-			histogram_add(&engine->times.queue, request->decode_us - request->submit_us +
-													begin - request->ready_us);
+			histogram_add(&engine->times->queue, request->decode_us - request->submit_us +
+													 begin - request->ready_us);
 	}
 	for (int k = 0; k < flight->live && !fault; k++)
 	{
 		if (stage->doubts[k] != NN_NOT_FINITE)
-			engine->times.doubtful_bits += stage->doubts[k];
+			engine->times->doubtful_bits += stage->doubts[k];
 	}
 	engine->faults = fault ? engine->faults + 1 : 0;
 	if (fault)

@@ -66,9 +66,9 @@ sweep_clients(Server *server)
 static void
 client_queue_reply(Server *server, Client *client, Request *request)
 {
-	server->answers[request->status]++;
+	server->kept->answers[request->status]++;
 	if (request->head.kind == DEEPHASH_ENCODE)
-		server->encode_answers++;
+		server->kept->encode_answers++;
 	request->next = NULL;
 	if (client->out_first == NULL)
 		client->out_first = request;

@@ -52,7 +52,7 @@ request_finish(Engine *engine, Request *request)
 	if (request_dropped(request))
 	{
 		engine->stats.dropped++;
-		engine->times.dropped++;
+		engine->times->dropped++;
 	}
 	else if (request->status != DEEPHASH_OK)
 		engine->stats.failures++;
@@ -164,7 +164,7 @@ after_decoding(Engine *engine, Request *request, bool good)
 	if (good)
 	{
 		request->ready_us = engine->progress_us;
-		histogram_add(&engine->times.decode, request->ready_us - request->decode_us);
+		histogram_add(&engine->times->decode, request->ready_us - request->decode_us);
 		request->next = NULL;
 		if (engine->ready_first == NULL)
 			engine->ready_first = request;
@@ -229,7 +229,7 @@ make_flights(Engine *engine)
 
 Engine *
 engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
-			 Failure *failure)
+			 EngineTimes *times, Failure *failure)
 {
 	Engine *engine = calloc(1, sizeof(*engine));
 	pthread_condattr_t monotonic;
@@ -242,6 +242,7 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 	engine->config = config;
 	engine->device = device;
 	engine->wake = wake;
+	engine->times = times;
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_cond_init(&engine->work, NULL);
 	pthread_cond_init(&engine->sent, NULL);
@@ -335,7 +336,7 @@ void
 engine_times(Engine *engine, EngineTimes *times)
 {
 	pthread_mutex_lock(&engine->lock);
-	*times = engine->times;
+	*times = *engine->times;
 	pthread_mutex_unlock(&engine->lock);
 }
 
@@ -343,7 +344,7 @@ void
 engine_times_reset(Engine *engine)
 {
 	pthread_mutex_lock(&engine->lock);
-	memset(&engine->times, 0, sizeof(engine->times));
+	memset(engine->times, 0, sizeof(*engine->times));
 	pthread_mutex_unlock(&engine->lock);
 }
 

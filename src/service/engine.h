@@ -45,8 +45,8 @@ struct Engine
 	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
 	Request *done;					   /* finished, for the serving thread */
 	EngineStats stats;
-	EngineTimes times;
-	int stages; /* batches that may be under way: 1 or NN_STAGES */
+	EngineTimes *times; /* the caller's */
+	int stages;			/* batches that may be under way: 1 or NN_STAGES */
 	Flight flight[NN_STAGES];
 	int flights, oldest; /* in the air: flight[(oldest + 0 .. flights - 1) % stages] */
 	int64_t landed_us;	 /* when one last came back */

@@ -224,7 +224,7 @@ prepare(Server *server, Failure *failure)
 {
 	int threads = server->config->threads;
 
-	if (!room_to_watch(server))
+	if (server->kept == NULL || !room_to_watch(server))
 		return refuse(failure, DEEPHASH_NO_MEMORY, "out of memory");
 	if (!on_cpu(server))
 		return true;
@@ -250,10 +250,7 @@ bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
 {
-	Server server = {.config = config,
-					 .device = device->name,
-					 .start_us = now_us(),
-					 .stats_since_us = now_us()};
+	Server server = {.config = config, .device = device->name, .start_us = now_us()};
 	bool orderly = false;
 
 	failure->text[0] = '\0';
@@ -262,12 +259,14 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 		return refuse(failure, DEEPHASH_BAD_REQUEST, "could not make an eventfd: %s",
 					  strerror(errno));
 	server.statm = memory_open();
+	server.kept = kept_open(config->cache_dir);
 	server.listen_fd = listen_at(config->socket_path, failure);
 	if (server.listen_fd >= 0)
 	{
 		enter_sandbox(&server);
 		if (prepare(&server, failure))
-			server.engine = engine_start(config, device, server.wake, failure);
+			server.engine =
+				engine_start(config, device, server.wake, &server.kept->times, failure);
 	}
 	if (server.engine)
 	{
@@ -288,6 +287,8 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 		client->outstanding = 0;
 	}
 	sweep_clients(&server);
+	if (server.kept)
+		kept_close(server.kept);
 	nn_pool_leave(server.pool);
 	free(server.fds);
 	close(server.statm);

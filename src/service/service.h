@@ -7,6 +7,7 @@
  *	engine.c   queues, decoding threads
  *	batches.c  batches across clients, through the device
  *	stats.c    histograms
+ *	kept.c     statistics that outlive the process
  *	models.c   the models in use: opened, checked, resident, evicted
  *	runner.c   a model's network on the device
  *	sandbox.c  what the process gives up; with sandbox_files.c, limits.c
@@ -198,9 +199,12 @@ typedef struct EngineTimes
 
 typedef struct Engine Engine;
 
-/* Starts the threads.  wake is an eventfd that is written when a request is done. */
+/*
+ * Starts the threads.  wake is an eventfd that is written when a request is done; times
+ * are counted on where they are.
+ */
 extern Engine *engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
-							Failure *failure);
+							EngineTimes *times, Failure *failure);
 extern void engine_submit(Engine *engine, Request *request);
 /* The requests done since the last call, linked by next. */
 extern Request *engine_done(Engine *engine);

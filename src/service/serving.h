@@ -12,6 +12,7 @@
 
 #include <poll.h>
 
+#include "service/kept.h"
 #include "service/service.h"
 
 typedef struct Client
@@ -56,10 +57,7 @@ typedef struct Server
 	bool draining;
 	int64_t start_us;
 	uint64_t served; /* requests answered */
-	/* since the last RESET */
-	int64_t stats_since_us;
-	uint64_t encode_answers;				 /* to ENCODE */
-	uint64_t answers[DEEPHASH_STATUS_COUNT]; /* to anything, by status */
+	Kept *kept;		 /* statistics since the last RESET */
 } Server;
 
 /* ---------------------------------------------------------------- client.c */

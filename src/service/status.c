@@ -33,24 +33,26 @@ write_times(FILE *out, const char *name, const Histogram *times)
 static void
 write_stats(FILE *out, const Server *server, const EngineTimes *times)
 {
+	const Kept *kept = server->kept;
 	const char *comma = "";
 
 	fprintf(out,
-			", \"stats\": {\"ms\": %" PRId64 ", \"requests\": %" PRIu64
-			", \"images\": %" PRIu64 ", \"batches\": %" PRIu64 ", \"dropped\": %" PRIu64
+			", \"stats\": {\"ms\": %" PRId64 ", \"uptime_ms\": %" PRId64
+			", \"restarts\": %" PRIu64 ", \"requests\": %" PRIu64 ", \"images\": %" PRIu64
+			", \"batches\": %" PRIu64 ", \"dropped\": %" PRIu64
 			", \"largest_batch\": %" PRIu64 ", \"doubtful_bits\": %" PRIu64,
-			(now_us() - server->stats_since_us) / 1000, server->encode_answers,
-			times->batch.sum, times->batch.count, times->dropped, times->batch.max,
-			times->doubtful_bits);
+			(wall_us() - kept->since) / 1000, (now_us() - server->start_us) / 1000,
+			kept->restarts, kept->encode_answers, times->batch.sum, times->batch.count,
+			times->dropped, times->batch.max, times->doubtful_bits);
 	write_times(out, "queue_us", &times->queue);
 	write_times(out, "decode_us", &times->decode);
 	write_times(out, "compute_us", &times->compute);
 	fputs(", \"errors\": {", out);
 	for (int i = 0; i < DEEPHASH_STATUS_COUNT; i++)
 	{
-		if (error_name[i] == NULL || server->answers[i] == 0)
+		if (error_name[i] == NULL || kept->answers[i] == 0)
 			continue;
-		fprintf(out, "%s\"%s\": %" PRIu64, comma, error_name[i], server->answers[i]);
+		fprintf(out, "%s\"%s\": %" PRIu64, comma, error_name[i], kept->answers[i]);
 		comma = ", ";
 	}
 	fputs("}}", out);
@@ -130,7 +132,5 @@ void
 reset_stats(Server *server)
 {
 	engine_times_reset(server->engine);
-	memset(server->answers, 0, sizeof(server->answers));
-	server->encode_answers = 0;
-	server->stats_since_us = now_us();
+	kept_reset(server->kept);
 }

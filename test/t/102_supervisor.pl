@@ -75,6 +75,22 @@ ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_ser
 $pid = engine_pid($server);
 ok($> == 0 || !opendir($files, "/proc/$pid/fd"), 'nobody looks into it then');
 
+# ---------------------------------------------------- statistics outlive the engine
+my $stats = 'SELECT requests, images, errors, restarts FROM deephash_stats';
+$server->safe_psql('postgres', 'SELECT deephash_stats_reset()');
+is($server->safe_psql('postgres', $stats), '0|0|0|0', 'a reset');
+$server->safe_psql('postgres', "SELECT deephash_encode($red); SET deephash.bad_image = warning; SELECT deephash_encode('none')");
+is($server->safe_psql('postgres', $stats), '2|1|1|0', 'counted');
+kill_engine($server);
+is($server->safe_psql('postgres', $stats), '2|1|1|1', 'kept when the engine is killed');
+$server->restart;
+is($server->safe_psql('postgres', $stats), '2|1|1|2', '... and when the server is restarted');
+is($server->safe_psql('postgres', "SELECT engine_started > since, engine_started > now() - interval '1 hour' FROM deephash_stats"), 't|t', 'the view tells since when the engine runs');
+$server->stop;
+truncate $server->data_dir . '/pgsql_tmp.deephash/stats', 100 or die $!;
+$server->start;
+is($server->safe_psql('postgres', $stats), '0|0|0|0', 'a damaged file is begun anew');
+
 # ------------------------------------------------------- programs that do not work
 for my $program ([ '/nowhere/deephash-encoder', qr/could not execute .*No such file/ ], [ '/bin/false', qr/exit(ed with exit)? code 1/ ],
 	[ $server->data_dir . '/PG_VERSION', qr/could not execute .*Permission denied/ ])

@@ -99,6 +99,7 @@ gated_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
 static NnDevice device;
 static ServiceConfig config;
 static Engine *engine;
+static EngineTimes times;
 static int wake;
 
 static void
@@ -117,7 +118,7 @@ start(int threads, int batch_size, int64_t batch_wait_us)
 							 .max_pixels = 1000000};
 	loading = running = (Gate){0, 0};
 	wake = eventfd(0, EFD_CLOEXEC);
-	engine = engine_start(&config, &device, wake, &failure);
+	engine = engine_start(&config, &device, wake, &times, &failure);
 	assert_non_null(engine);
 }
 
