@@ -469,7 +469,7 @@ gpu_probe(char *text, size_t size)
 static const NnDevice cuda_device = {
 	NN_DEVICE_API, "cuda",		gpu_probe,	   cuda_load,  cuda_run,
 	cuda_memory,   cuda_unload, cuda_estimate, cuda_serve, cuda_stage,
-	cuda_submit,   cuda_wait,	NN_FP16};
+	cuda_submit,   cuda_wait,	NN_FP16,	   false};
 
 extern "C" const NnDevice *
 deephash_device(void)

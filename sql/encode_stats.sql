@@ -28,7 +28,7 @@ SELECT images - :before AS since_reset FROM deephash_service;
 
 -- models in memory, by the names of this database
 SELECT length(deephash_encode(decode(:'red', 'base64'), 'm16'));
-SELECT name, bits, memory > 100000 AS memory, batch_size, users, last_use BETWEEN now() - interval '1 hour' AND clock_timestamp() AS last_use
+SELECT name, bits, memory > 10000 AS memory, batch_size, users, last_use BETWEEN now() - interval '1 hour' AND clock_timestamp() AS last_use
 FROM deephash_service_models WHERE name IS NOT NULL ORDER BY name;
 SELECT count(*) = (SELECT models FROM deephash_service) AS all_of_them,
   sum(memory) = (SELECT model_memory FROM deephash_service) AS memory FROM deephash_service_models;

@@ -23,7 +23,7 @@ extern "C"
 {
 #endif
 
-#define NN_DEVICE_API 2
+#define NN_DEVICE_API 3
 
 	typedef struct NnNet NnNet; /* one loaded network, of the device's own making */
 
@@ -73,7 +73,9 @@ extern "C"
 
 		/*
 		 * images: n pictures of the input node's shape, uint8.  out: n times the
-		 * last node's output, float32.  One caller at a time per net.
+		 * last node's output, float32.  One caller at a time per net, unless callers is
+		 * set: then several are welcome, and pictures one by one take no longer than
+		 * batches.
 		 */
 		bool (*run)(NnNet *net, const uint8_t *images, int n, float *out, NnError *err);
 
@@ -103,6 +105,7 @@ extern "C"
 		bool (*wait)(NnNet *net, int k, NnError *err);
 
 		NnPrecision usual; /* the precision to serve in where nobody chose one */
+		bool callers;	   /* several threads may run one net at once */
 	} NnDevice;
 
 #define NN_DEVICE_ENTRY "deephash_device"

@@ -96,13 +96,15 @@ usable_cpus(void)
 /*
  * A product of matrices takes a buffer, which OpenBLAS keeps for the next one; when there
  * is no memory for another it tries again without end.  So there shall be one for each
- * thread before memory gets short.
+ * thread before memory gets short: for the pool's own and for as many callers, since
+ * those who find the pool taken do without it.
  */
 static void
 reserve_blas_buffers(int threads)
 {
-	void *buffer[MAX_THREADS];
+	void *buffer[2 * MAX_THREADS];
 
+	threads *= 2;
 	if (!blas_memory_alloc || !blas_memory_free)
 		return;
 	for (int i = 0; i < threads; i++)
@@ -228,6 +230,12 @@ void
 nn_pool_begin(NnPool *pool)
 {
 	pthread_mutex_lock(&pool->turn);
+}
+
+bool
+nn_pool_try(NnPool *pool)
+{
+	return pthread_mutex_trylock(&pool->turn) == 0;
 }
 
 void

@@ -27,6 +27,7 @@ extern void nn_pool_free(NnPool *pool);
 extern NnPool *nn_pool_share(int threads);
 extern void nn_pool_leave(NnPool *pool);
 extern void nn_pool_begin(NnPool *pool);
+extern bool nn_pool_try(NnPool *pool); /* begin, unless it is another's turn */
 extern void nn_pool_end(NnPool *pool);
 extern int nn_pool_threads(const NnPool *pool); /* 1 for a NULL pool */
 

@@ -5,7 +5,8 @@
  * Of a device that computes in the calling thread there is one batch at a time, sent and
  * awaited by the computing thread.  A device with stages has up to NN_STAGES under way:
  * while it computes one, the computing thread fills and sends the next, and the
- * collecting thread answers what came back.
+ * collecting thread answers what came back.  A device with callers, to which batches are
+ * no gain, has neither thread: who decoded a picture computes it.
  */
 #include "service/engine.h"
 
@@ -161,7 +162,9 @@ count_batch(Engine *engine, const Flight *flight, const NnStage *stage, const ch
 	int64_t now = now_us(), begin;
 
 	pthread_mutex_lock(&engine->lock);
-	begin = flight->start_us > engine->landed_us ? flight->start_us : engine->landed_us;
+	begin = flight->start_us;
+	if (engine->stages > 1 && begin < engine->landed_us)
+		begin = engine->landed_us;
 	engine->landed_us = now;
 	engine->stats.batches++;
 	engine->stats.images += flight->live;
@@ -186,17 +189,10 @@ count_batch(Engine *engine, const Flight *flight, const NnStage *stage, const ch
 	pthread_mutex_unlock(&engine->lock);
 }
 
-/* Await the answers and give them to the clients. */
+/* The stage holds the answers, or the flight the reason why not. */
 static void
-land_flight(Engine *engine, Flight *flight)
+answer_all(Engine *engine, Flight *flight, const NnStage *stage)
 {
-	Runner *runner = flight->model->runner;
-	NnStage *stage = runner_stage(runner, flight->stage);
-
-	if (flight->live == 0)
-		return;
-	if (flight->good)
-		flight->good = runner_wait(runner, flight->stage, &flight->err);
 	count_batch(engine, flight, stage, flight->good ? NULL : flight->err.text);
 	for (int i = 0, k = 0; i < flight->n; i++)
 	{
@@ -224,6 +220,40 @@ land_flight(Engine *engine, Flight *flight)
 		k++;
 		request_finish(engine, request);
 	}
+}
+
+static void
+land_flight(Engine *engine, Flight *flight)
+{
+	Runner *runner = flight->model->runner;
+
+	if (flight->live == 0)
+		return;
+	if (flight->good)
+		flight->good = runner_wait(runner, flight->stage, &flight->err);
+	answer_all(engine, flight, runner_stage(runner, flight->stage));
+}
+
+void
+compute_alone(Engine *engine, Request *request)
+{
+	uint8_t codes[HAMMING_MAX_BITS / 8];
+	float logits[HAMMING_MAX_BITS];
+	uint32_t doubts;
+	NnStage stage = {request->pixels, codes, logits, &doubts};
+	Flight flight = {.model = request->model,
+					 .n = 1,
+					 .live = 1,
+					 .request = &request,
+					 .start_us = now_us()};
+
+	if (request_dropped(request))
+	{
+		request_finish(engine, request);
+		return;
+	}
+	flight.good = runner_run(flight.model->runner, &stage, 1, &flight.err);
+	answer_all(engine, &flight, &stage);
 }
 
 /* The oldest batch is done: there is a place for another. */

@@ -43,6 +43,7 @@ void
 request_finish(Engine *engine, Request *request)
 {
 	uint64_t one = 1;
+	bool tell;
 
 	if (request->model)
 		models_release(engine->models, request->model);
@@ -56,10 +57,12 @@ request_finish(Engine *engine, Request *request)
 	}
 	else if (request->status != DEEPHASH_OK)
 		engine->stats.failures++;
+	/* It has been told of those that it has not yet taken. */
+	tell = engine->done == NULL;
 	request->next = engine->done;
 	engine->done = request;
 	pthread_mutex_unlock(&engine->lock);
-	if (write(engine->wake, &one, sizeof(one)) < 0)
+	if (tell && write(engine->wake, &one, sizeof(one)) < 0)
 	{
 		/* The counter is full: the serving thread has been told often enough. */
 	}
@@ -154,10 +157,25 @@ next_request(Engine *engine)
 	return request;
 }
 
-/* Take a decoded picture to the computing thread, or a failure to its client. */
+/* For the computing thread.  Called with the lock. */
+static void
+queue_ready(Engine *engine, Request *request)
+{
+	request->next = NULL;
+	if (engine->ready_first == NULL)
+		engine->ready_first = request;
+	else
+		engine->ready_last->next = request;
+	engine->ready_last = request;
+	engine->stats.ready++;
+}
+
+/* Compute a decoded picture, here or in the computing thread; answer a failure. */
 static void
 after_decoding(Engine *engine, Request *request, bool good)
 {
+	bool here = good && engine->device->callers;
+
 	pthread_mutex_lock(&engine->lock);
 	engine->stats.queued--;
 	engine->progress_us = now_us();
@@ -165,19 +183,22 @@ after_decoding(Engine *engine, Request *request, bool good)
 	{
 		request->ready_us = engine->progress_us;
 		histogram_add(&engine->times->decode, request->ready_us - request->decode_us);
-		request->next = NULL;
-		if (engine->ready_first == NULL)
-			engine->ready_first = request;
-		else
-			engine->ready_last->next = request;
-		engine->ready_last = request;
-		engine->stats.ready++;
 	}
+	if (here)
+		engine->computing++;
+	else if (good)
+		queue_ready(engine, request);
 	/* Even a failure matters to a batch that waits for it. */
 	pthread_cond_signal(&engine->ready);
 	pthread_mutex_unlock(&engine->lock);
 	if (!good)
 		request_finish(engine, request);
+	if (!here)
+		return;
+	compute_alone(engine, request);
+	pthread_mutex_lock(&engine->lock);
+	engine->computing--;
+	pthread_mutex_unlock(&engine->lock);
 }
 
 static void *
@@ -261,7 +282,7 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 		engine_stop(engine);
 		return NULL;
 	}
-	for (int i = 0; i < config->threads + engine->stages; i++)
+	for (int i = 0; i < config->threads + (device->callers ? 0 : engine->stages); i++)
 	{
 		int rc = pthread_create(&engine->thread[i], NULL,
 								i < config->threads	   ? decoding_thread

@@ -69,5 +69,7 @@ extern void request_finish(Engine *engine, Request *request);
  * and the one that then does. */
 extern void *computing_thread(void *engine);
 extern void *collecting_thread(void *engine);
+/* The rest of the way of a decoded picture, in the calling thread. */
+extern void compute_alone(Engine *engine, Request *request);
 
 #endif

@@ -23,8 +23,8 @@ struct Runner
 	/* for a device without stages */
 	const float *thresholds;
 	NnTolerance tolerance;
-	NnStage stage;
-	int n; /* pictures that are to be computed */
+	NnStage stage; /* unless callers bring theirs */
+	int n;		   /* pictures that are to be computed */
 };
 
 bool
@@ -77,8 +77,10 @@ precision_named(const char *name, int *wanted)
 
 /* Of a batch on a device without stages. */
 static size_t
-buffers(const NnModel *file, int max_batch)
+buffers(const NnDevice *device, const NnModel *file, int max_batch)
 {
+	if (device->callers)
+		return 0;
 	return (size_t) max_batch *
 		   (nn_shape_size(&file->graph.node[0].shape) + file->info.bits * sizeof(float) +
 			hamming_bytes(file->info.bits) + sizeof(uint32_t));
@@ -92,7 +94,7 @@ runner_estimate(const NnDevice *device, const NnModel *file, const NnServing *ho
 	/* Where the device has memory of its own the rest does not count. */
 	if (net == 0 || device_has_stages(device))
 		return net;
-	return net + buffers(file, how->max_batch) + file->map_size;
+	return net + buffers(device, file, how->max_batch) + file->map_size;
 }
 
 static bool
@@ -132,10 +134,10 @@ runner_open(const NnDevice *device, const NnModel *file, const NnServing *how,
 	runner->memory = device->memory(runner->net);
 	if (device_has_stages(device))
 		return runner;
-	runner->memory += buffers(file, how->max_batch) + file->map_size;
+	runner->memory += buffers(device, file, how->max_batch) + file->map_size;
 	runner->thresholds = how->thresholds;
 	runner->tolerance = nn_tolerance(&file->graph, NN_FLOAT32);
-	if (!make_stage(runner, file, how->max_batch))
+	if (!device->callers && !make_stage(runner, file, how->max_batch))
 	{
 		nn_fail(err, "out of memory for batches of %d images", how->max_batch);
 		runner_close(runner);
@@ -167,15 +169,11 @@ runner_submit(Runner *runner, int k, int n, bool logits, NnError *err)
 }
 
 bool
-runner_wait(Runner *runner, int k, NnError *err)
+runner_run(Runner *runner, NnStage *stage, int n, NnError *err)
 {
-	NnStage *stage = &runner->stage;
-
-	if (device_has_stages(runner->device))
-		return runner->device->wait(runner->net, k, err);
-	if (!runner->device->run(runner->net, stage->images, runner->n, stage->logits, err))
+	if (!runner->device->run(runner->net, stage->images, n, stage->logits, err))
 		return false;
-	for (int i = 0; i < runner->n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		const float *logits = stage->logits + (size_t) i * runner->bits;
 
@@ -185,6 +183,14 @@ runner_wait(Runner *runner, int k, NnError *err)
 			nn_doubts(&runner->tolerance, logits, runner->thresholds, runner->bits);
 	}
 	return true;
+}
+
+bool
+runner_wait(Runner *runner, int k, NnError *err)
+{
+	if (device_has_stages(runner->device))
+		return runner->device->wait(runner->net, k, err);
+	return runner_run(runner, &runner->stage, runner->n, err);
 }
 
 void

@@ -78,7 +78,10 @@ extern int64_t now_us(void); /* monotonic clock, microseconds */
 
 /* ---------------------------------------------------------------- runner.c */
 
-/* A network on its device: one thread submits, one waits, it may be the same. */
+/*
+ * A network on its device: one thread submits, one waits, it may be the same; or, of a
+ * device with callers, any number of threads run it.
+ */
 typedef struct Runner Runner;
 
 extern bool device_has_stages(const NnDevice *device);
@@ -99,6 +102,8 @@ extern size_t runner_memory(const Runner *runner); /* that counts for device_mem
 extern NnStage *runner_stage(Runner *runner, int k);
 extern bool runner_submit(Runner *runner, int k, int n, bool logits, NnError *err);
 extern bool runner_wait(Runner *runner, int k, NnError *err);
+/* As run of NnDevice, through a stage of the caller's. */
+extern bool runner_run(Runner *runner, NnStage *stage, int n, NnError *err);
 extern void runner_close(Runner *runner);
 
 /* ---------------------------------------------------------------- models.c */
@@ -107,8 +112,8 @@ extern void runner_close(Runner *runner);
 typedef struct Model
 {
 	uint8_t sha256[DEEPHASH_SHA256_BYTES];
-	NnModel *file;		/* mapped read-only */
-	Runner *runner;		/* used by the computing and the collecting thread alone */
+	NnModel *file; /* mapped read-only */
+	Runner *runner;
 	int next_stage;		/* the computing thread's */
 	int max_batch;		/* batch_size, or less where memory is short */
 	size_t image_bytes; /* of one input picture */

@@ -194,14 +194,57 @@ test_networks_take_turns(void **state)
 	}
 }
 
+/* One network run by more threads than it has lanes; a batch goes between them. */
+static void
+test_callers(void **state)
+{
+	enum
+	{
+		CALLERS = THREADS + 2
+	};
+	Runs runs[CALLERS] = {{.wrong = 0}};
+	pthread_t thread[CALLERS];
+	NnNet *net;
+	NnError err;
+	size_t size = nn_shape_size(&graph->node[0].shape);
+	uint8_t *images = malloc(4 * size);
+	float out[4 * 64];
+
+	(void) state;
+	assert_true(nn_cpu_device.callers);
+	net = nn_cpu_device.load(graph, 4, THREADS, &err);
+	for (int i = 0; i < CALLERS; i++)
+	{
+		runs[i].net = net;
+		assert_true(nn_cpu_device.run(net, image, 1, runs[i].expected, &err));
+	}
+	for (int i = 0; i < 4; i++)
+		memcpy(images + i * size, image, size);
+	for (int i = 0; i < CALLERS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, run_often, &runs[i]), 0);
+	for (int k = 0; k < 50; k++)
+	{
+		assert_true(nn_cpu_device.run(net, images, 4, out, &err));
+		for (int i = 0; i < 4; i++)
+			assert_memory_equal(out + (size_t) i * 64, runs[0].expected,
+								sizeof(runs[0].expected));
+	}
+	for (int i = 0; i < CALLERS; i++)
+	{
+		pthread_join(thread[i], NULL);
+		assert_int_equal(runs[i].wrong, 0);
+	}
+	nn_cpu_device.unload(net);
+	free(images);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shares),
-		cmocka_unit_test(test_share_and_leave),
-		cmocka_unit_test(test_networks_share),
-		cmocka_unit_test(test_networks_take_turns),
+		cmocka_unit_test(test_shares),		   cmocka_unit_test(test_share_and_leave),
+		cmocka_unit_test(test_networks_share), cmocka_unit_test(test_networks_take_turns),
+		cmocka_unit_test(test_callers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -65,6 +65,7 @@ start(bool (*run)(NnNet *, const uint8_t *, int, float *, NnError *), int64_t st
 
 	config.stall_us = stall_us;
 	device.run = run;
+	device.callers = false;
 	return process_start(config, device);
 }
 

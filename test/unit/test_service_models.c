@@ -108,11 +108,11 @@ config_with(int64_t device_memory)
 
 /* What one of the models takes. */
 static size_t
-memory_of_one(void)
+memory_of_one(const NnDevice *device)
 {
 	ServiceConfig config = config_with(INT64_C(1) << 30);
 	Failure failure;
-	Models *models = models_create(&config, &nn_cpu_device, &failure);
+	Models *models = models_create(&config, device, &failure);
 	Model *model = models_acquire(models, name[0], &failure);
 	size_t memory = model->memory;
 
@@ -161,7 +161,7 @@ test_shared(void **state)
 static void
 test_eviction(void **state)
 {
-	size_t one = memory_of_one();
+	size_t one = memory_of_one(&nn_cpu_device);
 	ServiceConfig config = config_with((int64_t) (2 * one + one / 2));
 	Failure failure;
 	Models *models = models_create(&config, &nn_cpu_device, &failure);
@@ -201,13 +201,17 @@ test_eviction(void **state)
 static void
 test_smaller_batches(void **state)
 {
-	size_t full = memory_of_one();
-	ServiceConfig config = config_with((int64_t) full - 1);
+	NnDevice device = nn_cpu_device;
+	ServiceConfig config;
 	Failure failure;
-	Models *models = models_create(&config, &nn_cpu_device, &failure);
-	Model *model = models_acquire(models, name[0], &failure);
+	Models *models;
+	Model *model;
 
 	(void) state;
+	device.callers = false; /* then it has memory for a whole batch */
+	config = config_with((int64_t) memory_of_one(&device) - 1);
+	models = models_create(&config, &device, &failure);
+	model = models_acquire(models, name[0], &failure);
 	assert_non_null(model);
 	assert_int_equal(model->max_batch, 4);
 	models_release(models, model);
@@ -329,7 +333,7 @@ use_models(void *arg)
 static void
 test_crowd(void **state)
 {
-	size_t one = memory_of_one();
+	size_t one = memory_of_one(&nn_cpu_device);
 	ServiceConfig config = config_with((int64_t) (2 * one + one / 2));
 	Failure failure;
 	Models *models = models_create(&config, &nn_cpu_device, &failure);

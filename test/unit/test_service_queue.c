@@ -103,11 +103,12 @@ static EngineTimes times;
 static int wake;
 
 static void
-start(int threads, int batch_size, int64_t batch_wait_us)
+start_with(bool callers, int threads, int batch_size, int64_t batch_wait_us)
 {
 	Failure failure;
 
 	device = nn_cpu_device;
+	device.callers = callers;
 	device.load = gated_load;
 	device.run = gated_run;
 	config = (ServiceConfig){.cache_dir = dir,
@@ -120,6 +121,13 @@ start(int threads, int batch_size, int64_t batch_wait_us)
 	wake = eventfd(0, EFD_CLOEXEC);
 	engine = engine_start(&config, &device, wake, &times, &failure);
 	assert_non_null(engine);
+}
+
+/* On a device that computes one batch at a time. */
+static void
+start(int threads, int batch_size, int64_t batch_wait_us)
+{
+	start_with(false, threads, batch_size, batch_wait_us);
 }
 
 static void
@@ -383,6 +391,38 @@ test_stop_while_busy(void **state)
 	stop();
 }
 
+/*
+ * A device with callers computes as many pictures at a time as there are threads, each
+ * as soon as it is decoded.
+ */
+static void
+test_callers(void **state)
+{
+	Lane lane[7] = {{.gone = false}};
+	uint64_t id[7];
+	EngineStats stats;
+
+	(void) state;
+	start_with(true, 3, 8, ONE_HOUR_US);
+	open_gate(&loading, 1);
+	for (int i = 0; i < 7; i++)
+		submit(&lane[i], 0, (uint64_t) i);
+	await(&running, 3);
+	open_gate(&running, 1);
+	answers(1, id);
+	await(&running, 4);
+	atomic_store(&lane[6].gone, true);
+	open_gate(&running, INT32_MAX);
+	answers(6, id);
+	engine_stats(engine, &stats);
+	assert_int_equal(stats.images, 6);
+	assert_int_equal(stats.batches, 6);
+	assert_int_equal(stats.dropped, 1);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(batch[i], 1);
+	stop();
+}
+
 int
 main(void)
 {
@@ -394,6 +434,7 @@ main(void)
 		cmocka_unit_test(test_lanes_take_turns),
 		cmocka_unit_test(test_who_leaves_is_dropped),
 		cmocka_unit_test(test_stop_while_busy),
+		cmocka_unit_test(test_callers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
