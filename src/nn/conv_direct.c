@@ -18,9 +18,10 @@
  * order.  With s = 1 there is one phase, of all taps.
  *
  * Weights are kept in panels of as many output columns as a tile has, so that they
- * stream in order.
+ * stream in order (conv_pack.c).
  */
 #include "nn/conv_direct.h"
+#include "nn/conv_phase.h"
 #include "nn/tile.h"
 
 #include <string.h>
@@ -50,26 +51,6 @@ nn_direct_geometry(const NnGraph *g, const NnNode *node, NnDirect *d)
 	return true;
 }
 
-/* One phase of the gradient of the input, along one axis. */
-typedef struct Phase
-{
-	int first, count; /* positions first, first + stride, ... */
-	int taps;		  /* tap r, r + stride, ...; 0: these positions get nothing */
-	int last;		  /* position of dy that the first one's first tap reads */
-} Phase;
-
-static Phase
-phase_of(int r, int size, int kernel, int stride, int pad)
-{
-	Phase p;
-
-	p.taps = r < kernel ? (kernel - r + stride - 1) / stride : 0;
-	p.first = ((r - pad) % stride + stride) % stride;
-	p.count = p.first < size ? (size - p.first + stride - 1) / stride : 0;
-	p.last = (p.first + pad - r) / stride;
-	return p;
-}
-
 /* Zeros before dy along one axis; *length: with those after it too. */
 static int
 zeros_before(int size, int out, int kernel, int stride, int pad, int *length)
@@ -79,7 +60,7 @@ zeros_before(int size, int out, int kernel, int stride, int pad, int *length)
 
 	for (int r = 0; r < stride; r++)
 	{
-		Phase p = phase_of(r, size, kernel, stride, pad);
+		NnPhase p = nn_direct_phase(r, size, kernel, stride, pad);
 
 		if (p.taps == 0 || p.count == 0)
 			continue;
@@ -109,23 +90,6 @@ output_frame(const NnDirect *d)
 	return f;
 }
 
-static size_t
-panels(int columns, int lanes)
-{
-	return (size_t) (columns + lanes - 1) / lanes;
-}
-
-size_t
-nn_direct_pack_size(const NnDirect *d)
-{
-	int lanes = nn_tile_kernel()->lanes;
-	size_t taps = (size_t) d->kh * d->kw;
-	size_t forward = panels(d->outputs, lanes) * lanes * taps * d->channels;
-	size_t input = panels(d->channels, lanes) * lanes * taps * d->outputs;
-
-	return forward > input ? forward : input;
-}
-
 /* A picture with its border, and the slack that the last tile reads past the end. */
 static size_t
 bordered_input(const NnDirect *d)
@@ -145,79 +109,6 @@ size_t
 nn_direct_scratch(const NnDirect *d, int n)
 {
 	return (bordered_input(d) + bordered_output(d)) * n + 2 * nn_tile_kernel()->lanes;
-}
-
-void
-nn_direct_pack(const NnDirect *d, const float *weight, float *packed)
-{
-	int lanes = nn_tile_kernel()->lanes;
-	int taps = d->kh * d->kw;
-	size_t panel = (size_t) taps * d->channels * lanes;
-
-	memset(packed, 0, panels(d->outputs, lanes) * panel * sizeof(float));
-	for (int o = 0; o < d->outputs; o++)
-	{
-		float *to = packed + o / lanes * panel + o % lanes;
-		const float *from = weight + (size_t) o * d->channels * taps;
-
-		for (int c = 0; c < d->channels; c++)
-			for (int t = 0; t < taps; t++)
-				to[((size_t) t * d->channels + c) * lanes] = from[c * taps + t];
-	}
-}
-
-/* The taps of one phase; returns the floats of its panels. */
-static size_t
-pack_phase(const NnDirect *d, const float *weight, int rh, int rw, float *packed)
-{
-	int lanes = nn_tile_kernel()->lanes;
-	int th = phase_of(rh, d->height, d->kh, d->stride_h, d->pad_h).taps;
-	int tw = phase_of(rw, d->width, d->kw, d->stride_w, d->pad_w).taps;
-	size_t panel = (size_t) th * tw * d->outputs * lanes;
-
-	memset(packed, 0, panels(d->channels, lanes) * panel * sizeof(float));
-	for (int c = 0; panel && c < d->channels; c++)
-	{
-		float *to = packed + c / lanes * panel + c % lanes;
-
-		for (int o = 0; o < d->outputs; o++)
-		{
-			const float *from = weight + ((size_t) o * d->channels + c) * d->kh * d->kw;
-
-			for (int h = 0; h < th; h++)
-				for (int w = 0; w < tw; w++)
-				{
-					size_t tap = (size_t) (th - 1 - h) * tw + (tw - 1 - w);
-
-					to[(tap * d->outputs + o) * lanes] =
-						from[(rh + h * d->stride_h) * d->kw + rw + w * d->stride_w];
-				}
-		}
-	}
-	return panels(d->channels, lanes) * panel;
-}
-
-void
-nn_direct_pack_input(const NnDirect *d, const float *weight, float *packed)
-{
-	for (int rh = 0; rh < d->stride_h; rh++)
-		for (int rw = 0; rw < d->stride_w; rw++)
-			packed += pack_phase(d, weight, rh, rw, packed);
-}
-
-void
-nn_direct_unpack_grad(const NnDirect *d, const float *grad_weight, float *grad)
-{
-	int taps = d->kh * d->kw;
-
-	for (int o = 0; o < d->outputs; o++)
-		for (int c = 0; c < d->channels; c++)
-		{
-			float *to = grad + ((size_t) o * d->channels + c) * taps;
-
-			for (int t = 0; t < taps; t++)
-				to[t] += grad_weight[((size_t) t * d->channels + c) * d->outputs + o];
-		}
 }
 
 /* Copy n pictures [h][w][c] into frames of zeros, top rows above, left columns before. */
@@ -424,13 +315,14 @@ input_gradient(const NnDirect *d, int n, const float *dy, const Frame *f,
 	for (int rh = 0; rh < d->stride_h; rh++)
 		for (int rw = 0; rw < d->stride_w; rw++)
 		{
-			Phase h = phase_of(rh, d->height, d->kh, d->stride_h, d->pad_h);
-			Phase w = phase_of(rw, d->width, d->kw, d->stride_w, d->pad_w);
+			NnPhase h = nn_direct_phase(rh, d->height, d->kh, d->stride_h, d->pad_h);
+			NnPhase w = nn_direct_phase(rw, d->width, d->kw, d->stride_w, d->pad_w);
 
 			k.kh = h.taps;
 			k.kw = w.taps;
 			k.packed = packed;
-			packed += panels(d->channels, lanes) * lanes * h.taps * w.taps * d->outputs;
+			packed += nn_direct_panels(d->channels, lanes) * lanes * h.taps * w.taps *
+					  d->outputs;
 			k.out_h = h.count;
 			k.out_w = w.count;
 			k.frames = dy + ((ptrdiff_t) (f->top + h.last - h.taps + 1) * f->width +

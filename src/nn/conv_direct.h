@@ -10,7 +10,7 @@
 #ifndef NN_CONV_DIRECT_H
 #define NN_CONV_DIRECT_H
 
-#include "nn/nn.h"
+#include "nn/pool.h"
 
 typedef struct NnDirect
 {
@@ -27,9 +27,26 @@ extern bool nn_direct_geometry(const NnGraph *g, const NnNode *node, NnDirect *d
 extern size_t nn_direct_pack_size(const NnDirect *d);
 extern size_t nn_direct_scratch(const NnDirect *d, int n);
 
-/* From [outputs][channels][kh][kw]; the second is mirrored and transposed. */
-extern void nn_direct_pack(const NnDirect *d, const float *weight, float *packed);
-extern void nn_direct_pack_input(const NnDirect *d, const float *weight, float *packed);
+/*
+ * From [outputs][channels][kh][kw]; the second is mirrored and transposed.  The work is
+ * shared by the threads of pool.
+ */
+extern void nn_direct_pack_by(NnPool *pool, const NnDirect *d, const float *weight,
+							  float *packed);
+extern void nn_direct_pack_input_by(NnPool *pool, const NnDirect *d, const float *weight,
+									float *packed);
+
+static inline void
+nn_direct_pack(const NnDirect *d, const float *weight, float *packed)
+{
+	nn_direct_pack_by(NULL, d, weight, packed);
+}
+
+static inline void
+nn_direct_pack_input(const NnDirect *d, const float *weight, float *packed)
+{
+	nn_direct_pack_input_by(NULL, d, weight, packed);
+}
 
 /* bias: outputs values or NULL. */
 extern void nn_direct_forward(const NnDirect *d, int n, const float *in,
@@ -46,8 +63,14 @@ extern void nn_direct_backward(const NnDirect *d, int n, const float *in,
 							   float *grad_in, bool add, float *grad_weight,
 							   float *scratch);
 
-/* grad[outputs][channels][kh][kw] += grad_weight[kh][kw][channels][outputs]. */
-extern void nn_direct_unpack_grad(const NnDirect *d, const float *grad_weight,
-								  float *grad);
+/* grad[outputs][channels][kh][kw] = or += grad_weight[kh][kw][channels][outputs]. */
+extern void nn_direct_unpack_grad_by(NnPool *pool, const NnDirect *d,
+									 const float *grad_weight, float *grad, bool add);
+
+static inline void
+nn_direct_unpack_grad(const NnDirect *d, const float *grad_weight, float *grad)
+{
+	nn_direct_unpack_grad_by(NULL, d, grad_weight, grad, true);
+}
 
 #endif

@@ -97,11 +97,12 @@ settle_batchnorm_sums(Tape *t, int i)
 	for (int p = 0; p < 2; p++)
 		if (t->graph->param[node->param[p]].trainable)
 		{
-			float *grad = t->sum + t->param_at[node->param[p]];
+			float *grad = t->grad + t->param_at[node->param[p]];
 			const double *from = bn->sums + (p == 0 ? channels : 0);
+			bool add = t->accumulate || bn->param_added[p];
 
 			for (int c = 0; c < channels; c++)
-				grad[c] += (float) from[c];
+				grad[c] = (add ? grad[c] : 0) + (float) from[c];
 		}
 }
 
@@ -143,7 +144,6 @@ backward_node(Tape *t, int i, int first, int n, float *scratch)
 	const NnNode *node = &t->graph->node[i];
 	TapeNode *tn = &t->node[i];
 	NnCall call = tape_call(t, i, first, n, scratch);
-	size_t begin = t->segment[tn->segment].grad_begin;
 
 	call.grad_out = tape_grad_of(t, i, first, scratch);
 	for (int k = 0; k < node->ninputs; k++)
@@ -154,17 +154,16 @@ backward_node(Tape *t, int i, int first, int n, float *scratch)
 		}
 	for (int p = 0; p < node->nparams; p++)
 		if (node->param[p] >= 0 && t->graph->param[node->param[p]].trainable)
-			call.grad_param[p] =
-				scratch + t->slice_grad_at + (t->param_at[node->param[p]] - begin);
+			call.grad_param[p] = scratch + t->slice_grad_at + tn->param_at[p];
 
 	if (!tn->direct)
 	{
 		nn_backward_op[node->kind].backward(&call);
 		return;
 	}
-	nn_direct_backward(&tn->conv, n, call.in[0], tn->packed_input, call.grad_out,
-					   call.grad_in[0], call.add_grad_in[0], call.grad_param[0],
-					   call.scratch);
+	nn_direct_backward(&tn->conv, n, call.in[0], t->packed + tn->packed_input_at,
+					   call.grad_out, call.grad_in[0], call.add_grad_in[0],
+					   call.grad_param[0], call.scratch);
 	for (size_t r = 0; call.grad_param[1] && r < n * tn->size / tn->channels; r++)
 		add_to(call.grad_param[1], call.grad_out + r * tn->channels, tn->channels);
 }
@@ -181,7 +180,10 @@ add_in_turn(Tape *t, int slice, const TapeSegment *seg, const float *slice_grad)
 	while (t->turn != slice)
 		pthread_cond_wait(&t->turned, &t->lock);
 	pthread_mutex_unlock(&t->lock);
-	add_to(t->sum + seg->grad_begin, slice_grad, seg->grad_end - seg->grad_begin);
+	if (slice == 0)
+		memcpy(t->sum, slice_grad, seg->gradients * sizeof(float));
+	else
+		add_to(t->sum, slice_grad, seg->gradients);
 	pthread_mutex_lock(&t->lock);
 	t->turn = (slice + 1) % TAPE_SLICES;
 	pthread_cond_broadcast(&t->turned);
@@ -201,14 +203,13 @@ backward_slice(Tape *t, int slice, float *scratch, void *arg)
 		(t->graph->node[above].kind != NN_BATCHNORM || !t->node[above].gives_grad[0]))
 		above = -1;
 	tape_slice(t, slice, &begin, &end);
-	memset(scratch + t->slice_grad_at, 0,
-		   (seg->grad_end - seg->grad_begin) * sizeof(float));
+	memset(scratch + t->slice_grad_at, 0, seg->gradients * sizeof(float));
 	for (int first = begin; first < end; first += seg->group)
 	{
 		int n = end - first < seg->group ? end - first : seg->group;
 
-		for (int i = seg->first; t->recompute && i < seg->end; i++)
-			if (!t->node[i].value_kept || t->node[i].saved)
+		for (int i = seg->first; i < seg->end; i++)
+			if (t->node[i].again)
 				tape_forward_node(t, i, first, n, scratch);
 		if (above >= 0)
 			batchnorm_input(t, above, first, n, scratch);
@@ -223,33 +224,61 @@ backward_slice(Tape *t, int slice, float *scratch, void *arg)
 	add_in_turn(t, slice, seg, scratch + t->slice_grad_at);
 }
 
-/* Parameters begin .. end-1: undo the layout of direct convolutions. */
-static void
-reduce_range(void *arg, int begin, int end, int thread)
+/* One parameter's gradient on its way from the sum over slices to its place. */
+typedef struct Bringing
 {
-	Tape *t = arg;
+	const float *from;
+	float *to;
+	bool add;
+} Bringing;
+
+static void
+bring_range(void *arg, int begin, int end, int thread)
+{
+	const Bringing *b = arg;
 
 	(void) thread;
-	for (int p = begin; p < end; p++)
-	{
-		size_t size = nn_shape_size(&t->graph->param[p].shape);
-		size_t at = t->param_at[p];
+	if (b->add)
+		add_to(b->to + begin, b->from + begin, end - begin);
+	else
+		memcpy(b->to + begin, b->from + begin, (end - begin) * sizeof(float));
+}
 
-		if (!t->graph->param[p].trainable)
-			continue;
-		if (!t->accumulate)
-			memset(t->grad + at, 0, size * sizeof(float));
-		for (int i = 0; i < t->graph->nnodes; i++)
-			if (t->node[i].direct && t->graph->node[i].param[0] == p)
-			{
-				nn_direct_unpack_grad(&t->node[i].conv, t->sum + at, t->grad + at);
-				size = 0;
-			}
-		if (t->accumulate)
-			add_to(t->grad + at, t->sum + at, size);
-		else
-			memcpy(t->grad + at, t->sum + at, size * sizeof(float));
-	}
+/* A segment's sums to the gradients of its parameters, in their layouts. */
+static void
+bring_gradients(Tape *t, const TapeSegment *seg)
+{
+	const NnGraph *g = t->graph;
+
+	for (int i = seg->first; i < seg->end; i++)
+		for (int p = 0; p < g->node[i].nparams; p++)
+		{
+			const TapeNode *n = &t->node[i];
+			int number = g->node[i].param[p];
+			Bringing b;
+
+			if (!tape_gathers(t, i, p))
+				continue;
+			b.from = t->sum + n->param_at[p];
+			b.to = t->grad + t->param_at[number];
+			b.add = t->accumulate || n->param_added[p];
+			if (n->direct && p == 0)
+				nn_direct_unpack_grad_by(t->pool, &n->conv, b.from, b.to, b.add);
+			else
+				nn_parallel(t->pool, (int) nn_shape_size(&g->param[number].shape),
+							bring_range, &b);
+		}
+}
+
+static void
+pack_segment(Tape *t, const TapeSegment *seg)
+{
+	tape_pack(t, seg, true);
+	for (int i = seg->first; i < seg->end; i++)
+		if (t->node[i].direct && t->node[i].gives_grad[0])
+			nn_direct_pack_input_by(t->pool, &t->node[i].conv,
+									t->graph->param[t->graph->node[i].param[0]].data,
+									t->packed + t->node[i].packed_input_at);
 }
 
 void
@@ -273,7 +302,6 @@ tape_backward_outputs(Tape *t, const float *const *grad_out, bool accumulate)
 		else if (out->grad)
 			memset(out->grad, 0, t->n * out->size * sizeof(float));
 	}
-	memset(t->sum, 0, t->grad_size * sizeof(float));
 	for (int s = t->nsegments - 1; s >= 0; s--)
 	{
 		TapeSegment *seg = &t->segment[s];
@@ -283,11 +311,12 @@ tape_backward_outputs(Tape *t, const float *const *grad_out, bool accumulate)
 		if (norm)
 			memset(t->node[seg->first].sums, 0,
 				   TAPE_SLICES * 2 * t->node[seg->first].channels * sizeof(double));
+		pack_segment(t, seg);
 		tape_slices(t, backward_slice, seg);
 		if (norm)
 			settle_batchnorm_sums(t, seg->first);
+		bring_gradients(t, seg);
 	}
-	nn_parallel(t->pool, t->graph->nparams, reduce_range, t);
 }
 
 const char *

@@ -97,8 +97,8 @@ tape_forward_node(Tape *t, int i, int first, int n, float *scratch)
 							 node->channels, node->factor, node->shift);
 	else if (node->direct)
 	{
-		nn_direct_forward(&node->conv, n, call.in[0], node->packed, call.param[1],
-						  call.out, call.scratch);
+		nn_direct_forward(&node->conv, n, call.in[0], t->packed + node->packed_at,
+						  call.param[1], call.out, call.scratch);
 		if (t->graph->node[i].activation != NN_IDENTITY)
 			nn_activate(t->graph->node[i].activation, call.out, call.out, n * node->size);
 	}
@@ -167,21 +167,25 @@ settle_batchnorm(Tape *t, int i)
 	}
 }
 
-static void
-pack_range(void *arg, int begin, int end, int thread)
+void
+tape_pack(Tape *t, const TapeSegment *seg, bool again)
 {
-	Tape *t = arg;
+	for (int i = seg->first; i < seg->end; i++)
+		if (t->node[i].direct && (!again || t->node[i].again))
+			nn_direct_pack_by(t->pool, &t->node[i].conv,
+							  t->graph->param[t->graph->node[i].param[0]].data,
+							  t->packed + t->node[i].packed_at);
+}
 
-	(void) thread;
-	for (int i = begin; i < end; i++)
-		if (t->node[i].direct)
-		{
-			const float *weight = t->graph->param[t->graph->node[i].param[0]].data;
-
-			nn_direct_pack(&t->node[i].conv, weight, t->node[i].packed);
-			if (t->train && t->node[i].packed_input)
-				nn_direct_pack_input(&t->node[i].conv, weight, t->node[i].packed_input);
-		}
+/* Batch norms whose statistics this segment's values complete. */
+static void
+clear_moments(Tape *t, int s)
+{
+	for (int i = t->segment[s].end; i < t->graph->nnodes; i++)
+		if (t->graph->node[i].kind == NN_BATCHNORM &&
+			t->node[t->graph->node[i].input[0]].segment == s)
+			memset(t->node[i].sums, 0,
+				   TAPE_SLICES * 2 * t->node[i].channels * sizeof(double));
 }
 
 const float *
@@ -191,18 +195,16 @@ tape_forward(Tape *t, const uint8_t *images, int n, bool train, float momentum)
 	t->n = n;
 	t->train = train;
 	t->momentum = momentum;
-	nn_parallel(t->pool, t->graph->nnodes, pack_range, t);
 	for (int s = 0; s < t->nsegments; s++)
 	{
 		TapeSegment *seg = &t->segment[s];
 
-		if (t->graph->node[seg->first].kind == NN_BATCHNORM)
-			settle_batchnorm(t, seg->first);
-		for (int i = seg->end; train && i < t->graph->nnodes; i++)
-			if (t->graph->node[i].kind == NN_BATCHNORM &&
-				t->node[t->graph->node[i].input[0]].segment == s)
-				memset(t->node[i].sums, 0,
-					   TAPE_SLICES * 2 * t->node[i].channels * sizeof(double));
+		for (int i = seg->first; i < seg->end; i++)
+			if (t->graph->node[i].kind == NN_BATCHNORM)
+				settle_batchnorm(t, i);
+		if (train)
+			clear_moments(t, s);
+		tape_pack(t, seg, false);
 		tape_slices(t, forward_slice, seg);
 	}
 	return tape_output(t, 0);

@@ -1,20 +1,28 @@
 /*
  * tape_internal.h
- *	  The plan of a tape, shared by tape_plan.c, tape_forward.c and tape_backward.c.
+ *	  The plan of a tape, shared by the tape_*.c.
  *
  * Segments.  Batch norm needs the whole batch before it can go on, so the node list
  * is cut before each batch norm; nodes between two cuts form a segment, run group by
  * group.  In the backward pass a batch norm belongs to the segment before its own: its
- * sums are complete when the segment after the cut is done.
+ * sums are complete when the segment after the cut is done.  Where a segment would have
+ * many parameters it is cut too, so that its gradients, which each thread gathers in
+ * memory of its own, stay few.
  *
- * Memory.  A node's value is kept for the whole batch where another segment or the
- * backward pass reads it; other values, and gradients that do not cross a cut, live
- * in the scratch of the thread that works on the group.
+ * Steps.  Segment s runs forward at step s and backward at step 2 S - 1 - s, of S
+ * segments.  A buffer of the whole batch is in use from the step that writes it to the
+ * last that reads it; place.c lays buffers that are never in use together over one
+ * another.  Within a group the steps are nodes, and the same is done in the scratch of
+ * the thread that works on the group.
  *
- * Recomputation.  Only values that another segment reads are kept, and the backward
- * pass begins each group by running its segment forward again: the same operations on
- * the same numbers, since batch norms were settled and random numbers are a function
- * of the picture's number.
+ * Kept values.  A node's value is kept for the whole batch where another segment reads
+ * it, or the backward pass does and the value cannot be had again for little: input
+ * pictures, norms and activations are computed a second time, from values that are
+ * there anyway, when the backward pass begins the group.
+ *
+ * Recomputation.  Then all values that no other segment reads are had that way: the
+ * same operations on the same numbers, since batch norms were settled and random
+ * numbers are a function of the picture's number.
  */
 #ifndef TRAIN_TAPE_INTERNAL_H
 #define TRAIN_TAPE_INTERNAL_H
@@ -29,10 +37,13 @@ typedef struct TapeNode
 {
 	size_t size; /* floats of one picture's output */
 	int segment;
-	int back_segment; /* where its backward pass runs; -1: never */
-	bool wants_grad;  /* a trainable parameter lies at or before it */
+	int back_segment; /* where its backward pass runs */
+	bool useful;	  /* an output depends on it */
+	bool wants_grad;  /* useful, and a trainable parameter lies at or before it */
 	bool value_kept, grad_kept;
-	float *value, *grad;			/* whole batch, where kept */
+	bool at_hand;		 /* the backward pass has its value, or can compute it again */
+	bool again;			 /* it does compute it again */
+	float *value, *grad; /* whole batch, where kept */
 	size_t value_at, grad_at;		/* offsets into a thread's scratch, where not */
 	bool grad_added[NN_MAX_INPUTS]; /* a later node has written that gradient */
 	bool gives_grad[NN_MAX_INPUTS]; /* the input wants a gradient */
@@ -40,9 +51,11 @@ typedef struct TapeNode
 	size_t saved;					/* floats of one picture left by forward */
 	float *saved_data;				/* whole batch, or NULL: in scratch */
 	size_t saved_at;
-	bool direct; /* convolution by conv_direct.c */
+	size_t param_at[NN_MAX_PARAMS];	 /* of its gradients among the segment's */
+	bool param_added[NN_MAX_PARAMS]; /* a later node has that parameter too */
+	bool direct;					 /* convolution by conv_direct.c */
 	NnDirect conv;
-	float *packed, *packed_input;
+	size_t packed_at, packed_input_at; /* its weights among those of its segment */
 	/* batch norm */
 	int channels;
 	double *sums;		   /* [TAPE_SLICES][2][channels] */
@@ -52,9 +65,9 @@ typedef struct TapeNode
 
 typedef struct TapeSegment
 {
-	int first, end;				 /* nodes */
-	int group;					 /* pictures that run together */
-	size_t grad_begin, grad_end; /* in sum: parameters that its slices gather */
+	int first, end;	  /* nodes */
+	int group;		  /* pictures that run together */
+	size_t gradients; /* floats: of the parameters that its slices gather */
 } TapeSegment;
 
 struct Tape
@@ -67,22 +80,21 @@ struct Tape
 	int nsegments;
 	TapeSegment *segment;
 	int threads;
+	float *arena;		  /* what is kept for the whole batch */
 	float **scratch;	  /* per thread */
 	size_t scratch_size;  /* floats */
 	size_t op_scratch_at; /* where the operation's own part begins */
 	size_t slice_grad_at; /* where in scratch a slice gathers gradients of its segment */
-	float *sum;			  /* all parameters' gradients, one after another */
-	float *grad;		  /* the same, in the parameters' layouts */
+	float *packed;		  /* weights of the segment under way */
+	float *sum;			  /* its gradients, all slices */
+	float *grad;		  /* all gradients, in the parameters' layouts */
+	size_t *param_at;	  /* offset of each parameter there */
 	pthread_mutex_t lock;
 	pthread_cond_t turned;
-	int turn;		  /* the slice that may add to sum */
-	size_t *param_at; /* offset of each parameter there */
-	bool *param_placed;
-	size_t grad_size;
+	int turn; /* the slice that may add to sum */
 	size_t memory;
 	/* of the pass under way */
 	const uint8_t *images;
-	const float *grad_out;
 	int n;
 	bool train;
 	float momentum;
@@ -90,6 +102,27 @@ struct Tape
 	int first;		 /* number of the first picture among those of the seed */
 	bool accumulate; /* keep the gradients that are there */
 };
+
+/* tape_plan.c: segments, who wants gradients, what is kept. */
+extern void tape_plan(Tape *t);
+
+/* Does the backward pass of a node read its inputs, or its output? */
+extern bool tape_reads_input(const NnNode *node);
+extern bool tape_reads_output(const NnNode *node);
+
+/* tape_memory.c: places for everything; false: out of memory. */
+extern bool tape_take_memory(Tape *t);
+
+/* Do slices gather the gradient of node i's parameter p?  (A batch norm's are its sums.)
+ */
+static inline bool
+tape_gathers(const Tape *t, int i, int p)
+{
+	const NnNode *node = &t->graph->node[i];
+
+	return t->backward && t->node[i].wants_grad && node->kind != NN_BATCHNORM &&
+		   node->param[p] >= 0 && t->graph->param[node->param[p]].trainable;
+}
 
 /* Pictures begin .. end-1 of slice s. */
 static inline void
@@ -121,6 +154,9 @@ extern void tape_slices(Tape *t, TapeWork work, void *arg);
 
 /* The call that node's operation needs for pictures first .. first+n-1. */
 extern NnCall tape_call(const Tape *t, int node, int first, int n, float *scratch);
+
+/* Rearrange weights for the forward pass over a segment, or for computing it again. */
+extern void tape_pack(Tape *t, const TapeSegment *seg, bool again);
 
 /* One operation for those pictures. */
 extern void tape_forward_node(Tape *t, int node, int first, int n, float *scratch);
