@@ -17,14 +17,16 @@
  * pictures in the host's memory and end with the outputs there.
  *
  * Prints one line: training and inference in pictures a second, memory of the step and of
- * the inference in MB, multiply-adds of one picture in millions.  About prints the
- *device.
+ * the inference in MB, multiply-adds of one picture in millions.  On the CPU the memory
+ *of the step is what the process grew by at most until training ended, as peer.py counts.
+ *About prints the device.
  */
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,12 +49,13 @@ typedef struct Bench
 	double seconds;
 	NnPool *pool;
 	uint8_t *images;
+	double before; /* most_memory before the network was there */
 } Bench;
 
 typedef struct Result
 {
-	double rate; /* pictures a second */
-	size_t memory;
+	double rate;   /* pictures a second */
+	double memory; /* bytes */
 } Result;
 
 static double
@@ -86,6 +89,16 @@ cross_entropy(const float *logits, int n, float *grad)
 		for (int c = 0; c < CLASSES; c++)
 			grad[c] = (grad[c] / sum - (c == i % CLASSES)) / (float) n;
 	}
+}
+
+/* The most memory that this process ever had, in bytes. */
+static double
+most_memory(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return 1024.0 * (double) usage.ru_maxrss;
 }
 
 static Result
@@ -131,7 +144,8 @@ training(const Bench *b, NnGraph *g)
 	if (!b->learner->read(learner, 0, NN_VALUE, g->param[0].data, &err))
 		die(err.text);
 	result.rate = (double) steps * b->batch / (now() - start);
-	result.memory = b->learner->memory(learner);
+	result.memory = b->learner == &learner_cpu ? most_memory() - b->before
+											   : (double) b->learner->memory(learner);
 	b->learner->close(learner);
 	free(grad);
 	free(rate_of);
@@ -162,7 +176,7 @@ inference(const Bench *b, const NnGraph *g)
 			die(err.text);
 	}
 	result.rate = (double) runs * b->batch / (now() - start);
-	result.memory = b->device->memory(net);
+	result.memory = (double) b->device->memory(net);
 	b->device->unload(net);
 	nn_graph_free(folded);
 	free(out);
@@ -286,6 +300,7 @@ main(int argc, char **argv)
 	b.batch = atoi(argv[2]);
 	if (b.side < 1 || b.batch < 1 || b.threads < 1)
 		die("SIDE, BATCH and --threads are at least 1");
+	b.before = most_memory();
 	g = build(argv[0], b.side);
 	bytes = (size_t) b.batch * b.side * b.side * 3;
 	b.images = malloc(bytes);
@@ -297,8 +312,7 @@ main(int argc, char **argv)
 	trained = training(&b, g);
 	inferred = inference(&b, g);
 	printf("%.1f %.1f %.0f %.0f %.1f\n", trained.rate, inferred.rate,
-		   (double) trained.memory / 1e6, (double) inferred.memory / 1e6,
-		   tape_graph_macs(g) / 1e6);
+		   trained.memory / 1e6, inferred.memory / 1e6, tape_graph_macs(g) / 1e6);
 	nn_pool_free(b.pool);
 	nn_graph_free(g);
 	free(b.images);
