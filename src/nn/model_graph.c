@@ -11,71 +11,126 @@
 #include "nn/model_graph.h"
 #include "nn/op.h"
 
+/* What a node can have beside op, name and input, in the order in which it is written. */
 typedef enum Attribute
 {
-	A_SHAPE = 1 << 0,
-	A_MEAN = 1 << 1,
-	A_STD = 1 << 2,
-	A_CHANNELS = 1 << 3,
-	A_WINDOW = 1 << 4, /* kernel, stride, pad */
-	A_GROUPS = 1 << 5,
-	A_ACTIVATION = 1 << 6,
-	A_BIAS = 1 << 7,
-	A_EPS = 1 << 8,
-	A_HEADS = 1 << 9,
-	A_INDEX = 1 << 10,
-	A_SCALE = 1 << 11,
-	A_AXIS = 1 << 12,
-	A_PERM = 1 << 13,
-	A_FACTOR = 1 << 14, /* with bilinear */
-	A_MEAN_OF = 1 << 15,
-	A_WINDOWS = 1 << 16, /* window, shift */
-	A_RATE = 1 << 17,	 /* with whole */
-	A_OUT_PAD = 1 << 18,
-	A_ROWS = 1 << 19
+	A_SHAPE,
+	A_MEAN,
+	A_STD,
+	A_CHANNELS,
+	A_KERNEL,
+	A_STRIDE,
+	A_PAD,
+	A_GROUPS,
+	A_ACTIVATION,
+	A_BIAS,
+	A_EPS,
+	A_HEADS,
+	A_INDEX,
+	A_SCALE,
+	A_AXIS,
+	A_PERM,
+	A_FACTOR,
+	A_BILINEAR,
+	A_MEAN_OF,
+	A_OUT_PAD,
+	A_ROWS,
+	A_WINDOW,
+	A_SHIFT,
+	A_RATE,
+	A_WHOLE,
+	A_COUNT
 } Attribute;
 
-static const unsigned attributes[NN_OP_COUNT] = {
-	[NN_INPUT] = A_SHAPE | A_MEAN | A_STD,
-	[NN_CONV2D] = A_CHANNELS | A_WINDOW | A_GROUPS | A_ACTIVATION | A_BIAS,
-	[NN_LINEAR] = A_CHANNELS | A_ACTIVATION | A_BIAS,
-	[NN_BATCHNORM] = A_EPS,
-	[NN_LAYERNORM] = A_EPS,
-	[NN_ACTIVATION] = A_ACTIVATION,
-	[NN_MAXPOOL] = A_WINDOW,
-	[NN_AVGPOOL] = A_WINDOW,
-	[NN_ATTENTION] = A_HEADS,
-	[NN_RESHAPE] = A_SHAPE,
-	[NN_TOKEN] = A_INDEX,
-	[NN_SCALE] = A_SCALE,
-	[NN_DROPOUT] = A_RATE,
-	[NN_CONCAT] = A_AXIS,
-	[NN_SLICE] = A_AXIS | A_INDEX | A_CHANNELS,
-	[NN_PERMUTE] = A_PERM,
-	[NN_UPSAMPLE] = A_FACTOR,
-	[NN_REDUCE] = A_AXIS | A_MEAN_OF,
-	[NN_SIMAM] = A_EPS,
-	[NN_WINDOW_ATTENTION] = A_HEADS | A_WINDOWS,
-	[NN_CONV_TRANSPOSE2D] =
-		A_CHANNELS | A_WINDOW | A_OUT_PAD | A_GROUPS | A_ACTIVATION | A_BIAS,
-	[NN_EMBEDDING] = A_ROWS | A_CHANNELS,
-};
+typedef enum AttributeType
+{
+	T_INT,	/* from least to most; 0 most: to NN_MAX_DIM */
+	T_PAIR, /* of those from 0 */
+	T_FLOAT,
+	T_TRIPLE, /* of floats */
+	T_FLAG,	  /* left out: false */
+	T_SHAPE,
+	T_PERM,
+	T_ACTIVATION, /* left out: identity */
+	T_BIAS		  /* a flag: is there parameter 1? */
+} AttributeType;
 
+#define AT(member) offsetof(NnNode, member)
 static const struct
 {
 	const char *key;
-	unsigned attribute;
-} keys[] = {{"shape", A_SHAPE},		  {"mean", A_MEAN},		 {"std", A_STD},
-			{"channels", A_CHANNELS}, {"kernel", A_WINDOW},	 {"stride", A_WINDOW},
-			{"pad", A_WINDOW},		  {"groups", A_GROUPS},	 {"activation", A_ACTIVATION},
-			{"bias", A_BIAS},		  {"eps", A_EPS},		 {"heads", A_HEADS},
-			{"index", A_INDEX},		  {"scale", A_SCALE},	 {"axis", A_AXIS},
-			{"perm", A_PERM},		  {"factor", A_FACTOR},	 {"bilinear", A_FACTOR},
-			{"mean_of", A_MEAN_OF},	  {"window", A_WINDOWS}, {"shift", A_WINDOWS},
-			{"rate", A_RATE},		  {"whole", A_RATE},	 {"out_pad", A_OUT_PAD},
-			{"rows", A_ROWS}};
+	AttributeType type;
+	size_t at;
+	int least, most;
+	int standard; /* T_INT: what it is where it is left out; 0: it must not be */
+} attribute[A_COUNT] = {
+	[A_SHAPE] = {"shape", T_SHAPE, AT(shape), 0, 0, 0},
+	[A_MEAN] = {"mean", T_TRIPLE, AT(mean), 0, 0, 0},
+	[A_STD] = {"std", T_TRIPLE, AT(std), 0, 0, 0},
+	[A_CHANNELS] = {"channels", T_INT, AT(channels), 1, 0, 0},
+	[A_KERNEL] = {"kernel", T_PAIR, AT(kernel), 0, 0, 0},
+	[A_STRIDE] = {"stride", T_PAIR, AT(stride), 0, 0, 0},
+	[A_PAD] = {"pad", T_PAIR, AT(pad), 0, 0, 0},
+	[A_GROUPS] = {"groups", T_INT, AT(groups), 1, 0, 1},
+	[A_ACTIVATION] = {"activation", T_ACTIVATION, AT(activation), 0, 0, 0},
+	[A_BIAS] = {"bias", T_BIAS, 0, 0, 0, 0},
+	[A_EPS] = {"eps", T_FLOAT, AT(eps), 0, 0, 0},
+	[A_HEADS] = {"heads", T_INT, AT(heads), 1, 0, 0},
+	[A_INDEX] = {"index", T_INT, AT(index), 0, 0, 0},
+	[A_SCALE] = {"scale", T_FLOAT, AT(scale), 0, 0, 0},
+	[A_AXIS] = {"axis", T_INT, AT(axis), 0, NN_MAX_DIMS - 1, 0},
+	[A_PERM] = {"perm", T_PERM, AT(perm), 0, 0, 0},
+	[A_FACTOR] = {"factor", T_INT, AT(factor), 1, 1024, 0},
+	[A_BILINEAR] = {"bilinear", T_FLAG, AT(bilinear), 0, 0, 0},
+	[A_MEAN_OF] = {"mean_of", T_FLAG, AT(mean_of), 0, 0, 0},
+	[A_OUT_PAD] = {"out_pad", T_PAIR, AT(out_pad), 0, 0, 0},
+	[A_ROWS] = {"rows", T_INT, AT(rows), 1, 0, 0},
+	[A_WINDOW] = {"window", T_INT, AT(window), 1, 0, 0},
+	[A_SHIFT] = {"shift", T_INT, AT(shift), 0, 0, 0},
+	[A_RATE] = {"rate", T_FLOAT, AT(rate), 0, 0, 0},
+	[A_WHOLE] = {"whole", T_FLAG, AT(whole), 0, 0, 0},
+};
 
-#define NKEYS (sizeof(keys) / sizeof(keys[0]))
+#define HAS(name) (1u << A_##name)
+#define SLIDING (HAS(KERNEL) | HAS(STRIDE) | HAS(PAD))
+#define LAYER (HAS(CHANNELS) | HAS(ACTIVATION) | HAS(BIAS))
+
+static const unsigned attributes_of[NN_OP_COUNT] = {
+	[NN_INPUT] = HAS(SHAPE) | HAS(MEAN) | HAS(STD),
+	[NN_CONV2D] = LAYER | SLIDING | HAS(GROUPS),
+	[NN_LINEAR] = LAYER,
+	[NN_BATCHNORM] = HAS(EPS),
+	[NN_LAYERNORM] = HAS(EPS),
+	[NN_ACTIVATION] = HAS(ACTIVATION),
+	[NN_MAXPOOL] = SLIDING,
+	[NN_AVGPOOL] = SLIDING,
+	[NN_ATTENTION] = HAS(HEADS),
+	[NN_RESHAPE] = HAS(SHAPE),
+	[NN_TOKEN] = HAS(INDEX),
+	[NN_SCALE] = HAS(SCALE),
+	[NN_DROPOUT] = HAS(RATE) | HAS(WHOLE),
+	[NN_CONCAT] = HAS(AXIS),
+	[NN_SLICE] = HAS(AXIS) | HAS(INDEX) | HAS(CHANNELS),
+	[NN_PERMUTE] = HAS(PERM),
+	[NN_UPSAMPLE] = HAS(FACTOR) | HAS(BILINEAR),
+	[NN_REDUCE] = HAS(AXIS) | HAS(MEAN_OF),
+	[NN_SIMAM] = HAS(EPS),
+	[NN_WINDOW_ATTENTION] = HAS(HEADS) | HAS(WINDOW) | HAS(SHIFT),
+	[NN_CONV_TRANSPOSE2D] = LAYER | SLIDING | HAS(OUT_PAD) | HAS(GROUPS),
+	[NN_EMBEDDING] = HAS(ROWS) | HAS(CHANNELS),
+};
+
+static bool
+has(const NnNode *node, int a)
+{
+	return attributes_of[node->kind] & (1u << a);
+}
+
+static int
+most_of(int a)
+{
+	return attribute[a].most ? attribute[a].most : NN_MAX_DIM;
+}
 
 json_t *
 nn_json_object(const char *text, const char *what, NnError *err)
@@ -117,10 +172,8 @@ nn_json_int(const json_t *object, const char *key, int least, int most, int *val
 /* ---------------------------------------------------------------- reading */
 
 static bool
-read_pair(const json_t *object, const char *key, int *pair, NnError *err)
+read_pair(const json_t *array, const char *key, int *pair, NnError *err)
 {
-	const json_t *array = json_object_get(object, key);
-
 	if (json_array_size(array) == 2 &&
 		int_value(json_array_get(array, 0), 0, NN_MAX_DIM, &pair[0]) &&
 		int_value(json_array_get(array, 1), 0, NN_MAX_DIM, &pair[1]))
@@ -141,10 +194,8 @@ read_float(const json_t *value, const char *key, float *result, NnError *err)
 }
 
 static bool
-read_triple(const json_t *object, const char *key, float *triple, NnError *err)
+read_triple(const json_t *array, const char *key, float *triple, NnError *err)
 {
-	const json_t *array = json_object_get(object, key);
-
 	if (json_array_size(array) != 3)
 		return nn_fail(err, "\"%s\" is not an array of three numbers", key);
 	for (int i = 0; i < 3; i++)
@@ -154,10 +205,8 @@ read_triple(const json_t *object, const char *key, float *triple, NnError *err)
 }
 
 static bool
-read_shape(const json_t *object, NnShape *shape, NnError *err)
+read_shape(const json_t *array, NnShape *shape, NnError *err)
 {
-	const json_t *array = json_object_get(object, "shape");
-
 	if (json_array_size(array) < 1 || json_array_size(array) > NN_MAX_DIMS)
 		return nn_fail(err, "\"shape\" is not an array of 1 to %d sizes", NN_MAX_DIMS);
 	shape->ndim = (int) json_array_size(array);
@@ -169,10 +218,8 @@ read_shape(const json_t *object, NnShape *shape, NnError *err)
 }
 
 static bool
-read_perm(const json_t *object, int *perm, NnError *err)
+read_perm(const json_t *array, int *perm, NnError *err)
 {
-	const json_t *array = json_object_get(object, "perm");
-
 	if (json_array_size(array) < 1 || json_array_size(array) > NN_MAX_DIMS)
 		return nn_fail(err, "\"perm\" is not an array of 1 to %d axes", NN_MAX_DIMS);
 	for (size_t i = 0; i < NN_MAX_DIMS; i++)
@@ -186,54 +233,22 @@ read_perm(const json_t *object, int *perm, NnError *err)
 	return true;
 }
 
-/* true or false; false where it is left out. */
 static bool
-read_flag(const json_t *object, const char *key, bool *flag, NnError *err)
+read_flag(const json_t *value, const char *key, bool *flag, NnError *err)
 {
-	const json_t *value = json_object_get(object, key);
-
 	*flag = json_is_true(value);
 	return value == NULL || json_is_boolean(value) ||
 		   nn_fail(err, "\"%s\" is neither true nor false", key);
 }
 
-/* The attributes of the operations that move and weigh values. */
 static bool
-read_further(const json_t *object, unsigned has, NnNode *node, NnError *err)
+read_activation(const json_t *value, const NnNode *node, NnActivation *act, NnError *err)
 {
-	if ((has & A_AXIS) &&
-		!nn_json_int(object, "axis", 0, NN_MAX_DIMS - 1, &node->axis, err))
-		return false;
-	if ((has & A_PERM) && !read_perm(object, node->perm, err))
-		return false;
-	if ((has & A_FACTOR) &&
-		(!nn_json_int(object, "factor", 1, 1024, &node->factor, err) ||
-		 !read_flag(object, "bilinear", &node->bilinear, err)))
-		return false;
-	if ((has & A_MEAN_OF) && !read_flag(object, "mean_of", &node->mean_of, err))
-		return false;
-	if ((has & A_OUT_PAD) && !read_pair(object, "out_pad", node->out_pad, err))
-		return false;
-	if ((has & A_ROWS) && !nn_json_int(object, "rows", 1, NN_MAX_DIM, &node->rows, err))
-		return false;
-	if ((has & A_WINDOWS) &&
-		(!nn_json_int(object, "window", 1, NN_MAX_DIM, &node->window, err) ||
-		 !nn_json_int(object, "shift", 0, NN_MAX_DIM, &node->shift, err)))
-		return false;
-	return !(has & A_RATE) ||
-		   (read_float(json_object_get(object, "rate"), "rate", &node->rate, err) &&
-			read_flag(object, "whole", &node->whole, err));
-}
-
-static bool
-read_activation(const json_t *object, NnActivation *act, NnError *err)
-{
-	const json_t *value = json_object_get(object, "activation");
 	const char *name = json_string_value(value);
 
 	*act = NN_IDENTITY;
 	if (value == NULL)
-		return true;
+		return node->kind != NN_ACTIVATION || nn_fail(err, "there is no \"activation\"");
 	for (int i = 0; name != NULL && i < NN_ACTIVATION_COUNT; i++)
 		if (strcmp(name, nn_activation_name((NnActivation) i)) == 0)
 		{
@@ -244,48 +259,43 @@ read_activation(const json_t *object, NnActivation *act, NnError *err)
 }
 
 static bool
-read_attributes(const json_t *object, unsigned has, NnNode *node, unsigned *with_param,
-				NnError *err)
+read_int(const json_t *object, int a, int *value, NnError *err)
 {
-	const json_t *bias = json_object_get(object, "bias");
+	*value = attribute[a].standard;
+	return (*value != 0 && json_object_get(object, attribute[a].key) == NULL) ||
+		   nn_json_int(object, attribute[a].key, attribute[a].least, most_of(a), value,
+					   err);
+}
 
-	node->groups = has & A_GROUPS ? 1 : 0;
-	if ((has & A_SHAPE) && !read_shape(object, &node->shape, err))
-		return false;
-	if ((has & A_MEAN) && !read_triple(object, "mean", node->mean, err))
-		return false;
-	if ((has & A_STD) && !read_triple(object, "std", node->std, err))
-		return false;
-	if ((has & A_CHANNELS) &&
-		!nn_json_int(object, "channels", 1, NN_MAX_DIM, &node->channels, err))
-		return false;
-	if ((has & A_WINDOW) && (!read_pair(object, "kernel", node->kernel, err) ||
-							 !read_pair(object, "stride", node->stride, err) ||
-							 !read_pair(object, "pad", node->pad, err)))
-		return false;
-	if ((has & A_GROUPS) && json_object_get(object, "groups") != NULL &&
-		!nn_json_int(object, "groups", 1, NN_MAX_DIM, &node->groups, err))
-		return false;
-	if ((has & A_ACTIVATION) && !read_activation(object, &node->activation, err))
-		return false;
-	if (node->kind == NN_ACTIVATION && json_object_get(object, "activation") == NULL)
-		return nn_fail(err, "there is no \"activation\"");
-	if (bias != NULL && !json_is_boolean(bias))
-		return nn_fail(err, "\"bias\" is neither true nor false");
-	*with_param = json_is_true(bias) ? 2 : 0;
-	if ((has & A_EPS) &&
-		!read_float(json_object_get(object, "eps"), "eps", &node->eps, err))
-		return false;
-	if ((has & A_HEADS) &&
-		!nn_json_int(object, "heads", 1, NN_MAX_DIM, &node->heads, err))
-		return false;
-	if ((has & A_INDEX) &&
-		!nn_json_int(object, "index", 0, NN_MAX_DIM, &node->index, err))
-		return false;
-	if ((has & A_SCALE) &&
-		!read_float(json_object_get(object, "scale"), "scale", &node->scale, err))
-		return false;
-	return read_further(object, has, node, err);
+static bool
+read_attribute(const json_t *object, int a, NnNode *node, bool *bias, NnError *err)
+{
+	const char *key = attribute[a].key;
+	const json_t *value = json_object_get(object, key);
+	void *to = (char *) node + attribute[a].at;
+
+	switch (attribute[a].type)
+	{
+		case T_INT:
+			return read_int(object, a, to, err);
+		case T_PAIR:
+			return read_pair(value, key, to, err);
+		case T_FLOAT:
+			return read_float(value, key, to, err);
+		case T_TRIPLE:
+			return read_triple(value, key, to, err);
+		case T_FLAG:
+			return read_flag(value, key, to, err);
+		case T_SHAPE:
+			return read_shape(value, to, err);
+		case T_PERM:
+			return read_perm(value, to, err);
+		case T_ACTIVATION:
+			return read_activation(value, node, to, err);
+		case T_BIAS:
+			return read_flag(value, key, bias, err);
+	}
+	return false;
 }
 
 static bool
@@ -305,7 +315,7 @@ read_kind(const json_t *object, NnNode *node, NnError *err)
 }
 
 static bool
-check_keys(const json_t *object, unsigned has, NnError *err)
+check_keys(const json_t *object, const NnNode *node, NnError *err)
 {
 	const char *key;
 	json_t *value;
@@ -315,8 +325,8 @@ check_keys(const json_t *object, unsigned has, NnError *err)
 		bool known = strcmp(key, "op") == 0 || strcmp(key, "name") == 0 ||
 					 strcmp(key, "input") == 0;
 
-		for (size_t i = 0; i < NKEYS && !known; i++)
-			known = (keys[i].attribute & has) && strcmp(key, keys[i].key) == 0;
+		for (int a = 0; a < A_COUNT && !known; a++)
+			known = has(node, a) && strcmp(key, attribute[a].key) == 0;
 		if (!known)
 			return nn_fail(err, "the unknown attribute \"%.64s\"", key);
 	}
@@ -361,21 +371,21 @@ static bool
 read_node(const json_t *object, NnGraph *g, NnError *err)
 {
 	NnNode node;
-	unsigned with_param = 0;
+	bool bias = false;
 
 	memset(&node, 0, sizeof(node));
 	if (!json_is_object(object))
 		return nn_fail(err, "not an object");
-	if (!read_kind(object, &node, err) ||
-		!check_keys(object, attributes[node.kind], err) ||
-		!read_name(object, &node, err) || !read_inputs(object, g->nnodes, &node, err) ||
-		!read_attributes(object, attributes[node.kind], &node, &with_param, err))
+	if (!read_kind(object, &node, err) || !check_keys(object, &node, err) ||
+		!read_name(object, &node, err) || !read_inputs(object, g->nnodes, &node, err))
 		return false;
-	if (nn_graph_add(g, &node, with_param) < 0)
+	for (int a = 0; a < A_COUNT; a++)
+		if (has(&node, a) && !read_attribute(object, a, &node, &bias, err))
+			return false;
+	if (nn_graph_add(g, &node, bias ? 2 : 0) < 0)
 		return nn_fail(err, "%s", g->error.text);
-	if ((attributes[node.kind] & A_PERM) &&
-		json_array_size(json_object_get(object, "perm")) !=
-			(size_t) g->node[g->nnodes - 1].shape.ndim)
+	if (has(&node, A_PERM) && json_array_size(json_object_get(object, "perm")) !=
+								  (size_t) g->node[g->nnodes - 1].shape.ndim)
 		return nn_fail(err, "\"perm\" names more axes than there are");
 	return true;
 }
@@ -428,40 +438,45 @@ floats(const float *value, int n)
 	return array;
 }
 
-static void
-write_further(json_t *object, unsigned has, const NnNode *node)
+/* NULL: it is what it is when left out. */
+static json_t *
+write_attribute(const NnNode *node, int a)
 {
-	if (has & A_AXIS)
-		json_object_set_new(object, "axis", json_integer(node->axis));
-	if (has & A_PERM)
-		json_object_set_new(object, "perm", ints(node->perm, node->shape.ndim));
-	if (has & A_FACTOR)
+	const void *from = (const char *) node + attribute[a].at;
+	int number;
+
+	switch (attribute[a].type)
 	{
-		json_object_set_new(object, "factor", json_integer(node->factor));
-		json_object_set_new(object, "bilinear", json_boolean(node->bilinear));
+		case T_INT:
+			number = *(const int *) from;
+			return attribute[a].standard && number == attribute[a].standard
+					   ? NULL
+					   : json_integer(number);
+		case T_PAIR:
+			return ints(from, 2);
+		case T_FLOAT:
+			return json_real((double) *(const float *) from);
+		case T_TRIPLE:
+			return floats(from, 3);
+		case T_FLAG:
+			return json_boolean(*(const bool *) from);
+		case T_SHAPE:
+			return ints(node->shape.dim, node->shape.ndim);
+		case T_PERM:
+			return ints(from, node->shape.ndim);
+		case T_ACTIVATION:
+			return node->activation == NN_IDENTITY
+					   ? NULL
+					   : json_string(nn_activation_name(node->activation));
+		case T_BIAS:
+			return json_boolean(node->param[1] >= 0);
 	}
-	if (has & A_MEAN_OF)
-		json_object_set_new(object, "mean_of", json_boolean(node->mean_of));
-	if (has & A_OUT_PAD)
-		json_object_set_new(object, "out_pad", ints(node->out_pad, 2));
-	if (has & A_ROWS)
-		json_object_set_new(object, "rows", json_integer(node->rows));
-	if (has & A_WINDOWS)
-	{
-		json_object_set_new(object, "window", json_integer(node->window));
-		json_object_set_new(object, "shift", json_integer(node->shift));
-	}
-	if (has & A_RATE)
-	{
-		json_object_set_new(object, "rate", json_real((double) node->rate));
-		json_object_set_new(object, "whole", json_boolean(node->whole));
-	}
+	return NULL;
 }
 
 static json_t *
 write_node(const NnNode *node)
 {
-	unsigned has = attributes[node->kind];
 	json_t *object = json_object();
 
 	json_object_set_new(object, "op", json_string(nn_op_name(node->kind)));
@@ -469,36 +484,13 @@ write_node(const NnNode *node)
 		json_object_set_new(object, "name", json_string(node->name));
 	if (node->ninputs > 0)
 		json_object_set_new(object, "input", ints(node->input, node->ninputs));
-	if (has & A_SHAPE)
-		json_object_set_new(object, "shape", ints(node->shape.dim, node->shape.ndim));
-	if (has & A_MEAN)
-		json_object_set_new(object, "mean", floats(node->mean, 3));
-	if (has & A_STD)
-		json_object_set_new(object, "std", floats(node->std, 3));
-	if (has & A_CHANNELS)
-		json_object_set_new(object, "channels", json_integer(node->channels));
-	if (has & A_WINDOW)
+	for (int a = 0; a < A_COUNT; a++)
 	{
-		json_object_set_new(object, "kernel", ints(node->kernel, 2));
-		json_object_set_new(object, "stride", ints(node->stride, 2));
-		json_object_set_new(object, "pad", ints(node->pad, 2));
+		json_t *value = has(node, a) ? write_attribute(node, a) : NULL;
+
+		if (value)
+			json_object_set_new(object, attribute[a].key, value);
 	}
-	if ((has & A_GROUPS) && node->groups != 1)
-		json_object_set_new(object, "groups", json_integer(node->groups));
-	if ((has & A_ACTIVATION) && node->activation != NN_IDENTITY)
-		json_object_set_new(object, "activation",
-							json_string(nn_activation_name(node->activation)));
-	if (has & A_BIAS)
-		json_object_set_new(object, "bias", json_boolean(node->param[1] >= 0));
-	if (has & A_EPS)
-		json_object_set_new(object, "eps", json_real((double) node->eps));
-	if (has & A_HEADS)
-		json_object_set_new(object, "heads", json_integer(node->heads));
-	if (has & A_INDEX)
-		json_object_set_new(object, "index", json_integer(node->index));
-	if (has & A_SCALE)
-		json_object_set_new(object, "scale", json_real((double) node->scale));
-	write_further(object, has, node);
 	return object;
 }
 

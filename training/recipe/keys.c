@@ -137,6 +137,9 @@ const Key recipe_keys[] = {
 	{"train", "precision", KEY_CHOICE, AT(precision), .names = precisions,
 	 .standard = "float32",
 	 .about = "of products, where the device has others; weights are float32"},
+	{"train", "deterministic", KEY_BOOL, AT(deterministic), .standard = "yes",
+	 .about = "the same bits in every run on a device, as a CPU always has them; no lets a "
+			  "GPU take the fastest sums"},
 	{"train", "seed", KEY_SEED, AT(seed), .standard = "1", .option = "seed",
 	 .about = "same seed, same result"},
 

@@ -30,6 +30,7 @@ typedef struct TrainOptions
 	int batch;
 	int accumulate; /* parts in which a step's batch passes the network */
 	bool recompute; /* values of the forward pass computed again in the backward one */
+	bool deterministic;
 	LearnerWhere device;
 	NnPrecision precision;
 	OptimOptions optim;

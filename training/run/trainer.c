@@ -63,7 +63,7 @@ open_learner(Trainer *t, TrainError *err)
 	NnLearnerOptions options = {
 		.max_batch = t->part,
 		.precision = o->precision,
-		.deterministic = true,
+		.deterministic = o->deterministic,
 		.recompute = o->recompute,
 		.update = o->optim.kind,
 		.average = o->average != AVERAGE_NONE,
