@@ -60,7 +60,7 @@ $(1)/obj/gpu-host/%.o: gpu/%.cu
 $(1)/obj/test/unit/gpu_host.o: test/unit/gpu_host.cc
 	@mkdir -p $$(@D)
 	$$(CXX) $$(GPU_HOST_FLAGS) $(2) -c -o $$@ $$<
-$(1)/unit/test_gpu_ops: $(1)/obj/test/unit/gpu_host.o
+$(1)/unit/test_gpu_ops $(1)/unit/test_gpu_plan: $(1)/obj/test/unit/gpu_host.o
 $(1)/unit/test_gpu_learner $(1)/unit/test_gpu_serving: $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu-host/%.o)
 $(1)/unit/test_gpu_serving: $(1)/obj/test/unit/gpu_host.o
 -include $(1)/obj/test/unit/gpu_host.d $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu-host/%.d)

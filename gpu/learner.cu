@@ -1,71 +1,18 @@
 /*
  * learner.cu
- *	  Training on the GPU behind nn/learner.h.
- *
- * All parameters lie one after another in one array, and their gradients, moments and
- * average in arrays of the same layout.  Every node keeps its output; gradients of
- * outputs share one arena (gradient_plan.h).  Everything is allocated in open; a dry
- * run of both passes says how much scratch memory is wanted.  Every sum has a fixed
- * order, so all runs are deterministic.
+ *	  Training on the GPU behind nn/learner.h: opening, closing, the passes' ends on the
+ *	  host, reading and writing.
  */
-#include <math.h>
 #include <stdio.h>
 
-#include "gpu/gradient_plan.h"
-#include "gpu/memory.h"
-#include "gpu/op.h"
-#include "nn/learner.h"
-
-#define MAX_BLOCKS (2 * NN_MAX_NODES + 32)
-#define NORM_PARTS 4096
-
-struct NnLearner
-{
-	NnGraph *graph;
-	NnLearnerOptions options;
-	Machine m;
-	int nblocks;
-	void *block[MAX_BLOCKS]; /* every allocation on the device */
-	size_t bytes;
-	size_t *at; /* per parameter, in floats */
-	size_t floats;
-	float *part[NN_GRADIENT + 1];
-	void **value, **saved; /* per node */
-	GradientPlace *place;
-	bool *written;
-	char *arena;
-	uint8_t *images, *host_images;
-	Step *step, *host_step;
-	float *staged[NN_MAX_OUTPUTS], *host_out[NN_MAX_OUTPUTS];
-	int *flag, *host_flag; /* per parameter: its gradient is not finite */
-	double *sums, *host_sums;
-	NnBatch batch;
-};
-
-static size_t
-element(const NnLearner *l)
-{
-	return l->options.precision == NN_BF16 ? sizeof(Bf16) : sizeof(float);
-}
-
-static const NnNode *
-output_of(const NnLearner *l, int k)
-{
-	return &l->graph->node[nn_graph_output_node(l->graph, k)];
-}
-
-static size_t
-param_size(const NnLearner *l, int p)
-{
-	return nn_shape_size(&l->graph->param[p].shape);
-}
+#include "gpu/learner_parts.h"
 
 /* --------------------------------------------------------------------- memory */
 
-static bool
-room(NnLearner *l, void *to, size_t bytes, const char *what, NnError *err)
+bool
+learner_room(NnLearner *l, void *to, size_t bytes, const char *what, NnError *err)
 {
-	char text[NN_MAX_NAME + 96], advice[96];
+	char text[NN_MAX_NAME + 160], advice[96];
 	void *memory;
 
 	snprintf(text, sizeof(text), "%s (batches of %d)", what, l->options.max_batch);
@@ -81,47 +28,55 @@ room(NnLearner *l, void *to, size_t bytes, const char *what, NnError *err)
 }
 
 static bool
+node_trainable(const NnLearner *l, int i, char *what, size_t size, NnError *err)
+{
+	const NnNode *node = &l->graph->node[i];
+	char shape[64];
+
+	snprintf(what, size, "node %d (%s \"%s\", %s)", i, nn_op_name(node->kind), node->name,
+			 nn_shape_text(&node->shape, shape, sizeof(shape)));
+	if (nn_shape_size(&node->shape) > (size_t) INT32_MAX / (size_t) l->options.max_batch)
+		return nn_fail(err, "%s makes too many values for batches of %d; lower the batch",
+					   what, l->options.max_batch);
+	if ((node->kind == NN_CONV2D || node->kind == NN_LINEAR ||
+		 node->kind == NN_CONV_TRANSPOSE2D) &&
+		node->activation != NN_IDENTITY)
+		return nn_fail(err,
+					   "%s has an activation fused into it: training takes them as "
+					   "layers of their own",
+					   what);
+	return true;
+}
+
+/* Values, gradients and what is saved, in one arena. */
+static bool
 room_of_nodes(NnLearner *l, NnError *err)
 {
 	const NnGraph *g = l->graph;
-	int batch = l->options.max_batch;
-	char what[NN_MAX_NAME + 64];
+	size_t batch = (size_t) l->options.max_batch, most = 0;
+	char what[NN_MAX_NAME + 128], text[NN_MAX_NAME + 160], largest[NN_MAX_NAME + 128];
 
+	if (!plan_new(g, &l->plan))
+		return nn_fail(err, "out of memory for the plan of %d nodes", g->nnodes);
 	for (int i = 0; i < g->nnodes; i++)
 	{
-		const NnNode *node = &g->node[i];
-		bool bf16 = l->options.precision == NN_BF16;
-		size_t saved =
-			bf16 ? saved_bytes<Bf16>(g, node, batch) : saved_bytes<float>(g, node, batch);
+		PlanNode *n = &l->plan.node[i];
+		size_t bytes = batch * nn_shape_size(&g->node[i].shape) * element(l);
 
-		if (l->options.recompute &&
-			(node->kind == NN_ATTENTION || node->kind == NN_WINDOW_ATTENTION))
-			saved = 0;
-
-		snprintf(what, sizeof(what), "node %d (%s \"%s\")", i, nn_op_name(node->kind),
-				 node->name);
-		if (nn_shape_size(&node->shape) > (size_t) INT32_MAX / (size_t) batch)
-			return nn_fail(err,
-						   "%s makes too many values for batches of %d; lower the "
-						   "batch",
-						   what, batch);
-		if ((node->kind == NN_CONV2D || node->kind == NN_LINEAR ||
-			 node->kind == NN_CONV_TRANSPOSE2D) &&
-			node->activation != NN_IDENTITY)
-			return nn_fail(err,
-						   "%s has an activation fused into it: training takes them as "
-						   "layers of their own",
-						   what);
-		if (node->kind == NN_RESHAPE)
-			l->value[i] = l->value[node->input[0]];
-		else if (!room(l, &l->value[i],
-					   (size_t) batch * nn_shape_size(&node->shape) * element(l), what,
-					   err))
+		if (!node_trainable(l, i, what, sizeof(what), err))
 			return false;
-		if (!room(l, &l->saved[i], saved, what, err))
-			return false;
+		n->value_bytes = n->grad_bytes = bytes;
+		n->saved_bytes = learner_saved_bytes(l, i);
+		if (bytes + n->saved_bytes > most)
+		{
+			most = bytes + n->saved_bytes;
+			memcpy(largest, what, sizeof(largest));
+		}
 	}
-	return true;
+	if (!plan_step(g, l->options.recompute, &l->plan))
+		return nn_fail(err, "out of memory for the plan of %d nodes", g->nnodes);
+	snprintf(text, sizeof(text), "activations and gradients, most for %s", largest);
+	return learner_room(l, &l->arena, l->plan.bytes, text, err);
 }
 
 static bool
@@ -132,16 +87,16 @@ room_of_params(NnLearner *l, NnError *err)
 	for (int p = 0; p < g->nparams; p++)
 	{
 		l->at[p] = l->floats;
-		l->floats += (param_size(l, p) + 31) & ~(size_t) 31;
+		l->floats += (param_size(l, p) + PIECE - 1) & ~(size_t) (PIECE - 1);
 	}
 	for (int k = NN_VALUE; k <= NN_GRADIENT; k++)
 	{
 		if ((k == NN_MOMENT2 && l->options.update != NN_ADAMW) ||
 			(k == NN_AVERAGE && !l->options.average))
 			continue;
-		if (!room(l, &l->part[k], l->floats * sizeof(float), "parameters", err))
+		if (!learner_room(l, &l->part[k], l->floats * sizeof(float), "parameters", err))
 			return false;
-		clear(&l->m, l->part[k], l->floats);
+		learner_clear(l, l->part[k], l->floats);
 	}
 	for (int p = 0; p < g->nparams; p++)
 		for (int k = NN_VALUE; k <= NN_AVERAGE; k += NN_AVERAGE)
@@ -152,157 +107,55 @@ room_of_params(NnLearner *l, NnError *err)
 	return true;
 }
 
+/* Weights as products read them: in their type, convolutions' channels last. */
+static bool
+room_of_packed(NnLearner *l, NnError *err)
+{
+	for (int i = 0; i < l->graph->nnodes; i++)
+	{
+		const NnNode *node = &l->graph->node[i];
+		size_t bias = (size_t) node->channels * element(l);
+
+		if (node->kind != NN_CONV2D && node->kind != NN_LINEAR &&
+			node->kind != NN_CONV_TRANSPOSE2D)
+			continue;
+		if (node->kind == NN_LINEAR && element(l) == sizeof(float))
+			l->packed[i] = l->part[NN_VALUE] + l->at[node->param[0]];
+		else if (!learner_room(l, &l->packed[i],
+							   param_size(l, node->param[0]) * element(l), "weights",
+							   err))
+			return false;
+		if (node->param[1] >= 0 && element(l) != sizeof(float) &&
+			!learner_room(l, &l->packed_bias[i], bias, "weights", err))
+			return false;
+	}
+	l->stale = true;
+	return true;
+}
+
 static bool
 room_of_batch(NnLearner *l, NnError *err)
 {
 	const NnGraph *g = l->graph;
-	size_t batch = (size_t) l->options.max_batch;
-	size_t pictures = batch * nn_shape_size(&g->node[0].shape);
-	size_t flags = ((size_t) g->nparams + 1) * sizeof(int);
+	size_t pictures = (size_t) l->options.max_batch * nn_shape_size(&g->node[0].shape);
 
-	if (!room(l, &l->images, pictures, "pictures", err) ||
-		!gpu_allocate_host((void **) &l->host_images, pictures, err) ||
-		!room(l, &l->step, sizeof(Step), "flags", err) ||
-		!gpu_allocate_host((void **) &l->host_step, sizeof(Step), err) ||
-		!room(l, &l->flag, flags, "flags", err) ||
-		!gpu_allocate_host((void **) &l->host_flag, flags, err) ||
-		!room(l, &l->sums, NORM_PARTS * sizeof(double), "sums", err) ||
-		!gpu_allocate_host((void **) &l->host_sums, NORM_PARTS * sizeof(double), err) ||
-		!room(l, &l->arena,
-			  plan_gradients(g, l->options.max_batch, l->place) * element(l), "gradients",
-			  err))
+	for (int k = 0; k < SLOTS; k++)
+		if (!learner_room(l, &l->images[k], pictures, "pictures", err) ||
+			!gpu_allocate_host((void **) &l->host_images[k], pictures, err))
+			return false;
+	if (!learner_room(l, &l->step, sizeof(Step), "numbers", err) ||
+		!gpu_allocate_host((void **) &l->host_step, sizeof(Step), err))
 		return false;
 	for (int k = 0; k < nn_graph_outputs(g); k++)
 	{
-		size_t bytes = batch * nn_shape_size(&output_of(l, k)->shape) * sizeof(float);
+		size_t bytes = output_size(l, k, l->options.max_batch) * sizeof(float);
 
-		if (!room(l, &l->staged[k], bytes, "outputs", err) ||
-			!gpu_allocate_host((void **) &l->host_out[k], bytes, err))
+		if (!learner_room(l, &l->staged[k], bytes, "outputs", err) ||
+			!gpu_allocate_host((void **) &l->host_out[k], bytes, err) ||
+			!gpu_allocate_host((void **) &l->host_grad[k], bytes, err))
 			return false;
 	}
 	return true;
-}
-
-/* --------------------------------------------------------------------- passes */
-
-template <class T>
-static Call<T>
-call_of(NnLearner *l, int i, bool train)
-{
-	const NnNode *node = &l->graph->node[i];
-	Call<T> c;
-
-	memset((void *) &c, 0, sizeof(c));
-	c.m = &l->m;
-	c.graph = l->graph;
-	c.node = node;
-	c.n = l->batch.n;
-	c.images = l->images;
-	c.out = (T *) l->value[i];
-	for (int k = 0; k < node->ninputs; k++)
-		c.in[k] = (const T *) l->value[node->input[k]];
-	for (int p = 0; p < node->nparams; p++)
-		if (node->param[p] >= 0)
-			c.param[p] = l->part[NN_VALUE] + l->at[node->param[p]];
-	c.train = train;
-	c.step = l->step;
-	c.saved = l->saved[i];
-	return c;
-}
-
-static bool
-node_ok(NnLearner *l, int i, const char *pass, NnError *err)
-{
-	const NnNode *node = &l->graph->node[i];
-	const char *trouble = gpu_trouble(&l->m);
-	char in[64] = "nothing", out[64];
-
-	if (!trouble)
-		return true;
-	if (node->ninputs > 0)
-		nn_shape_text(&l->graph->node[node->input[0]].shape, in, sizeof(in));
-	return nn_fail(err, "CUDA: node %d (%s \"%s\", %s -> %s), %s, batch of %d: %s", i,
-				   nn_op_name(node->kind), node->name, in,
-				   nn_shape_text(&node->shape, out, sizeof(out)), pass, l->batch.n,
-				   trouble);
-}
-
-template <class T>
-static bool
-forward_nodes(NnLearner *l, bool train, NnError *err)
-{
-	for (int i = 0; i < l->graph->nnodes; i++)
-	{
-		Call<T> c = call_of<T>(l, i, train);
-
-		op_forward(&c);
-		if (!node_ok(l, i, "forward", err))
-			return false;
-	}
-	for (int k = 0; k < nn_graph_outputs(l->graph); k++)
-	{
-		const T *from = (const T *) l->value[nn_graph_output_node(l->graph, k)];
-		float *to = l->staged[k];
-
-		each(&l->m, (size_t) l->batch.n * nn_shape_size(&output_of(l, k)->shape),
-			 [=] ON_GPU(size_t i) { to[i] = from[i]; });
-	}
-	return true;
-}
-
-template <class T>
-static bool
-backward_nodes(NnLearner *l, NnError *err)
-{
-	const NnGraph *g = l->graph;
-
-	memset(l->written, 0, (size_t) g->nnodes * sizeof(bool));
-	for (int k = 0; k < nn_graph_outputs(g); k++)
-	{
-		int i = nn_graph_output_node(g, k);
-		const float *from = l->staged[k];
-		T *to = (T *) l->arena + l->place[i].begin;
-
-		if (l->place[i].wanted)
-			each(&l->m, (size_t) l->batch.n * nn_shape_size(&g->node[i].shape),
-				 [=] ON_GPU(size_t e) { to[e] = from[e]; });
-		l->written[i] = true;
-	}
-	for (int i = g->nnodes - 1; i >= 0; i--)
-	{
-		const NnNode *node = &g->node[i];
-		Call<T> c = call_of<T>(l, i, true);
-
-		if (!l->place[i].wanted)
-			continue;
-		c.grad_out = (const T *) l->arena + l->place[i].begin;
-		for (int k = 0; k < node->ninputs; k++)
-		{
-			int from = node->input[k];
-
-			if (!l->place[from].wanted)
-				continue;
-			c.grad_in[k] = (T *) l->arena + l->place[from].begin;
-			c.add[k] = l->written[from];
-			l->written[from] = true;
-		}
-		for (int p = 0; p < node->nparams; p++)
-			if (node->param[p] >= 0 && g->param[node->param[p]].trainable)
-				c.grad_param[p] = l->part[NN_GRADIENT] + l->at[node->param[p]];
-		op_backward(&c);
-		if (!node_ok(l, i, "backward", err))
-			return false;
-	}
-	return true;
-}
-
-static bool
-run_nodes(NnLearner *l, bool forward, bool train, NnError *err)
-{
-	if (l->options.precision == NN_BF16)
-		return forward ? forward_nodes<Bf16>(l, train, err)
-					   : backward_nodes<Bf16>(l, err);
-	return forward ? forward_nodes<float>(l, train, err) : backward_nodes<float>(l, err);
 }
 
 /* --------------------------------------------------------------- open and close */
@@ -315,21 +168,42 @@ cuda_close(NnLearner *l)
 	if (!l)
 		return;
 	gpu_wait(&l->m, &ignored);
+	recorder_stop(&l->m, &l->recorder);
+	stream_close(l->copies);
+	event_close(l->copied);
 	for (int i = 0; i < l->nblocks; i++)
 		gpu_free(l->block[i]);
-	gpu_free_host(l->host_images);
-	gpu_free_host(l->host_step);
-	gpu_free_host(l->host_flag);
-	gpu_free_host(l->host_sums);
+	for (int k = 0; k < SLOTS; k++)
+		gpu_free_host(l->host_images[k]);
 	for (int k = 0; k < NN_MAX_OUTPUTS; k++)
+	{
 		gpu_free_host(l->host_out[k]);
+		gpu_free_host(l->host_grad[k]);
+	}
+	gpu_free_host(l->host_step);
+	gpu_free_host(l->host_pace);
+	gpu_free_host(l->host_sums);
+	gpu_free_host(l->host_flag);
 	gpu_stop(&l->m);
+	plan_free(&l->plan);
 	free(l->at);
-	free(l->value);
-	free(l->saved);
-	free(l->place);
-	free(l->written);
+	free(l->packed);
+	free(l->packed_bias);
 	free(l);
+}
+
+/* Choose all plans and learn how much scratch memory they want. */
+static bool
+dry_run(NnLearner *l, NnError *err)
+{
+	bool ok;
+
+	l->batch.n = l->options.max_batch;
+	l->m.dry = true;
+	ok = learner_pass(l, PASS_FORWARD, true, err) &&
+		 learner_pass(l, PASS_BACKWARD, true, err);
+	l->m.dry = false;
+	return ok && learner_room(l, &l->m.scratch, l->m.most, "scratch", err);
 }
 
 static bool
@@ -338,21 +212,17 @@ prepare(NnLearner *l, NnError *err)
 	size_t nodes = (size_t) l->graph->nnodes;
 
 	l->at = (size_t *) calloc((size_t) l->graph->nparams + 1, sizeof(size_t));
-	l->value = (void **) calloc(nodes, sizeof(void *));
-	l->saved = (void **) calloc(nodes, sizeof(void *));
-	l->place = (GradientPlace *) calloc(nodes, sizeof(GradientPlace));
-	l->written = (bool *) calloc(nodes, sizeof(bool));
-	if (!l->at || !l->value || !l->saved || !l->place || !l->written)
+	l->packed = (void **) calloc(nodes, sizeof(void *));
+	l->packed_bias = (void **) calloc(nodes, sizeof(void *));
+	if (!l->at || !l->packed || !l->packed_bias)
 		return nn_fail(err, "out of memory for %zu nodes", nodes);
 	if (!gpu_start(&l->m, l->options.precision == NN_TF32, err) ||
-		!room_of_params(l, err) || !room_of_nodes(l, err) || !room_of_batch(l, err))
+		!stream_open(&l->copies, err) || !event_open(&l->copied, err))
 		return false;
-	l->batch.n = l->options.max_batch;
-	l->m.dry = true;
-	if (!run_nodes(l, true, true, err) || !run_nodes(l, false, true, err))
-		return false;
-	l->m.dry = false;
-	return room(l, &l->m.scratch, l->m.most, "scratch", err) && gpu_wait(&l->m, err);
+	l->m.deterministic = l->options.deterministic;
+	return room_of_params(l, err) && room_of_nodes(l, err) && room_of_packed(l, err) &&
+		   room_of_batch(l, err) && learner_room_for_updates(l, err) && dry_run(l, err) &&
+		   gpu_wait(&l->m, err);
 }
 
 static NnLearner *
@@ -376,205 +246,94 @@ cuda_open(NnGraph *graph, const NnLearnerOptions *options, NnError *err)
 	return NULL;
 }
 
-/* ----------------------------------------------------------------------- steps */
+/* ----------------------------------------------------------------------- passes */
+
+bool
+learner_wait(NnLearner *l, NnError *err)
+{
+	memset(l->in_flight, 0, sizeof(l->in_flight));
+	return gpu_wait(&l->m, err);
+}
+
+#define CHUNK ((size_t) 1 << 20)
+
+/*
+ * Into the place that the last batch does not use, past memory that copies run from by
+ * themselves: while one chunk is on its way the next is put there.
+ */
+static bool
+send_pictures(NnLearner *l, const NnBatch *batch, NnError *err)
+{
+	size_t bytes = (size_t) batch->n * nn_shape_size(&l->graph->node[0].shape);
+
+	l->slot = (l->slot + 1) % SLOTS;
+	for (size_t at = 0; at < bytes; at += CHUNK)
+	{
+		size_t part = bytes - at < CHUNK ? bytes - at : CHUNK;
+
+		memcpy(l->host_images[l->slot] + at, batch->images + at, part);
+		if (!stream_up(l->copies, l->images[l->slot] + at, l->host_images[l->slot] + at,
+					   part, err))
+			return false;
+	}
+	return stream_marks(l->copies, l->copied, err) &&
+		   stream_follows(stream_of(&l->m), l->copied, err);
+}
 
 static bool
 cuda_forward(NnLearner *l, const NnBatch *batch, bool train,
 			 const float *out[NN_MAX_OUTPUTS], NnError *err)
 {
-	size_t bytes = (size_t) batch->n * nn_shape_size(&l->graph->node[0].shape);
-
 	if (batch->n < 1 || batch->n > l->options.max_batch)
 		return nn_fail(err, "a batch of %d images: this learner was opened for 1 to %d",
 					   batch->n, l->options.max_batch);
 	l->batch = *batch;
-	memcpy(l->host_images, batch->images, bytes);
 	*l->host_step = Step{batch->seed, batch->first, batch->momentum};
-	if (!gpu_up(&l->m, l->step, l->host_step, sizeof(Step), err) ||
-		!gpu_up(&l->m, l->images, l->host_images, bytes, err) ||
-		!run_nodes(l, true, train, err))
+	if (!send_pictures(l, batch, err) ||
+		!gpu_up(&l->m, l->step, l->host_step, sizeof(Step), err))
+		return false;
+	if (l->stale)
+		learner_pack(l);
+	l->stale = false;
+	if (!learner_pass(l, PASS_FORWARD, train, err))
 		return false;
 	for (int k = 0; k < nn_graph_outputs(l->graph); k++)
 	{
 		if (!gpu_down(&l->m, l->host_out[k], l->staged[k],
-					  (size_t) batch->n * nn_shape_size(&output_of(l, k)->shape) *
-						  sizeof(float),
-					  err))
+					  output_size(l, k, batch->n) * sizeof(float), err))
 			return false;
 		out[k] = l->host_out[k];
 	}
-	return gpu_wait(&l->m, err);
+	l->ready = train;
+	return learner_wait(l, err);
 }
 
+/* Returns while the pass still runs; a fault of it is told by what waits next. */
 static bool
 cuda_backward(NnLearner *l, const float *const *grad_out, bool accumulate, NnError *err)
 {
+	if (!l->ready)
+		return nn_fail(err, "a backward pass without a forward pass that trains before");
+	l->ready = false;
+	if (l->in_flight[FLIGHT_GRADIENTS] && !learner_wait(l, err))
+		return false;
+	l->in_flight[FLIGHT_GRADIENTS] = true;
 	if (!accumulate)
-		clear(&l->m, l->part[NN_GRADIENT], l->floats);
+		learner_clear(l, l->part[NN_GRADIENT], l->floats);
 	for (int k = 0; k < nn_graph_outputs(l->graph); k++)
 	{
-		size_t count = (size_t) l->batch.n * nn_shape_size(&output_of(l, k)->shape);
+		size_t count = output_size(l, k, l->batch.n);
 
 		if (!grad_out[k])
-			clear(&l->m, l->staged[k], count);
-		else if (!gpu_up(&l->m, l->staged[k], grad_out[k], count * sizeof(float), err))
+		{
+			learner_clear(l, l->staged[k], count);
+			continue;
+		}
+		memcpy(l->host_grad[k], grad_out[k], count * sizeof(float));
+		if (!gpu_up(&l->m, l->staged[k], l->host_grad[k], count * sizeof(float), err))
 			return false;
 	}
-	return run_nodes(l, false, true, err) && gpu_wait(&l->m, err);
-}
-
-/* The outputs are on the host; gradients are asked for there. */
-static int
-cuda_not_finite(NnLearner *l, char *name, size_t size, NnError *err)
-{
-	const NnGraph *g = l->graph;
-
-	for (int k = 0; k < nn_graph_outputs(g); k++)
-	{
-		size_t count = (size_t) l->batch.n * nn_shape_size(&output_of(l, k)->shape);
-
-		for (size_t i = 0; i < count; i++)
-			if (!isfinite(l->host_out[k][i]))
-			{
-				snprintf(name, size, "%s", nn_layer_name(g, output_of(l, k)));
-				return 1;
-			}
-	}
-	clear(&l->m, (float *) l->flag, (size_t) g->nparams + 1);
-	for (int p = 0; p < g->nparams; p++)
-	{
-		const float *grad = l->part[NN_GRADIENT] + l->at[p];
-		int *flag = l->flag + p;
-
-		/* whoever writes, writes the same */
-		each(&l->m, param_size(l, p),
-			 [=] ON_GPU(size_t i)
-			 {
-				 if (!(fabsf(grad[i]) <= 3.402823466e38f))
-					 *flag = 1;
-			 });
-	}
-	if (!gpu_down(&l->m, l->host_flag, l->flag, (size_t) g->nparams * sizeof(int), err) ||
-		!gpu_wait(&l->m, err))
-		return -1;
-	for (int p = 0; p < g->nparams; p++)
-		if (l->host_flag[p])
-		{
-			snprintf(name, size, "%s", g->param[p].name);
-			return 1;
-		}
-	return 0;
-}
-
-/* Length of the whole gradient; padding and fixed parameters hold zeros. */
-static bool
-gradient_norm(NnLearner *l, double *norm, NnError *err)
-{
-	const float *grad = l->part[NN_GRADIENT];
-	size_t floats = l->floats;
-	double *sums = l->sums, sum = 0;
-
-	each(&l->m, NORM_PARTS,
-		 [=] ON_GPU(size_t i)
-		 {
-			 double part = 0;
-
-			 for (size_t k = i; k < floats; k += NORM_PARTS)
-				 part += (double) grad[k] * (double) grad[k];
-			 sums[i] = part;
-		 });
-	if (!gpu_down(&l->m, l->host_sums, sums, NORM_PARTS * sizeof(double), err) ||
-		!gpu_wait(&l->m, err))
-		return false;
-	for (int i = 0; i < NORM_PARTS; i++)
-		sum += l->host_sums[i];
-	*norm = sqrt(sum);
-	return true;
-}
-
-static void
-update_sgd(NnLearner *l, int param, const NnUpdate *u, float clip)
-{
-	float *p = l->part[NN_VALUE] + l->at[param], *m = l->part[NN_MOMENT1] + l->at[param];
-	const float *grad = l->part[NN_GRADIENT] + l->at[param];
-	float rate = (float) (u->rate * u->rate_of[param]);
-	float decay = (float) (u->decay * u->decay_of[param]);
-	float mu = (float) u->momentum;
-
-	each(&l->m, param_size(l, param),
-		 [=] ON_GPU(size_t i)
-		 {
-			 float g = clip * grad[i] + decay * p[i];
-
-			 m[i] = mu * m[i] + g;
-			 p[i] -= rate * (g + mu * m[i]);
-		 });
-}
-
-static void
-update_adamw(NnLearner *l, int param, const NnUpdate *u, float clip)
-{
-	float *p = l->part[NN_VALUE] + l->at[param], *m = l->part[NN_MOMENT1] + l->at[param];
-	float *v = l->part[NN_MOMENT2] + l->at[param];
-	const float *grad = l->part[NN_GRADIENT] + l->at[param];
-	double rate = u->rate * u->rate_of[param], b1 = u->beta1, b2 = u->beta2;
-	double shrink = rate * u->decay * u->decay_of[param], eps = u->eps;
-	double scale = rate / (1 - pow(b1, (double) u->step));
-	double unbias = 1 / (1 - pow(b2, (double) u->step));
-
-	each(&l->m, param_size(l, param),
-		 [=] ON_GPU(size_t i)
-		 {
-			 double g = (double) (clip * grad[i]);
-			 double first = b1 * (double) m[i] + (1 - b1) * g;
-			 double second = b2 * (double) v[i] + (1 - b2) * g * g;
-
-			 m[i] = (float) first;
-			 v[i] = (float) second;
-			 p[i] = (float) ((double) p[i] - shrink * (double) p[i] -
-							 scale * first / (sqrt(second * unbias) + eps));
-		 });
-}
-
-static bool
-cuda_update(NnLearner *l, const NnUpdate *u, double *norm, NnError *err)
-{
-	double length = 0;
-
-	if (u->clip > 0 && !gradient_norm(l, &length, err))
-		return false;
-	for (int p = 0; p < l->graph->nparams; p++)
-	{
-		float clip = u->clip > 0 && length > u->clip ? (float) (u->clip / length) : 1.0f;
-
-		if (!l->graph->param[p].trainable)
-			continue;
-		if (l->options.update == NN_ADAMW)
-			update_adamw(l, p, u, clip);
-		else
-			update_sgd(l, p, u, clip);
-	}
-	if (norm)
-		*norm = length;
-	return gpu_wait(&l->m, err);
-}
-
-static bool
-cuda_average(NnLearner *l, double weight, bool back, NnError *err)
-{
-	float *average = l->part[NN_AVERAGE], *value = l->part[NN_VALUE];
-	float w = (float) weight;
-
-	if (!average)
-		return nn_fail(err, "no average of the weights is kept");
-	each(&l->m, l->floats,
-		 [=] ON_GPU(size_t i)
-		 {
-			 average[i] += w * (value[i] - average[i]);
-			 if (back)
-				 value[i] = average[i];
-		 });
-	return gpu_wait(&l->m, err);
+	return learner_pass(l, PASS_BACKWARD, true, err);
 }
 
 /* ----------------------------------------------------------- reading and writing */
@@ -593,7 +352,7 @@ cuda_read(NnLearner *l, int param, NnPart part, float *host, NnError *err)
 		return nn_fail(err, "\"%s\" has no such part", l->graph->param[param].name);
 	return gpu_down(&l->m, host, l->part[part] + l->at[param],
 					param_size(l, param) * sizeof(float), err) &&
-		   gpu_wait(&l->m, err);
+		   learner_wait(l, err);
 }
 
 static bool
@@ -602,9 +361,10 @@ cuda_write(NnLearner *l, int param, NnPart part, const float *host, NnError *err
 	if (!cuda_has(l, param, part) || part == NN_GRADIENT)
 		return nn_fail(err, "\"%s\" has no such part to write",
 					   l->graph->param[param].name);
+	l->stale |= part == NN_VALUE;
 	return gpu_up(&l->m, l->part[part] + l->at[param], host,
 				  param_size(l, param) * sizeof(float), err) &&
-		   gpu_wait(&l->m, err);
+		   learner_wait(l, err);
 }
 
 static size_t

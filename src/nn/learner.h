@@ -115,7 +115,9 @@ extern "C"
 		/*
 		 * From the gradients of the outputs of the last forward (train) pass, on the
 		 * host, rows as above, NULL for an output without one, to those of the
-		 * trainable parameters; accumulate: added to what the last call left.
+		 * trainable parameters; accumulate: added to what the last call left.  Once
+		 * for each forward pass, whose values it may use up.  It may return before
+		 * the device is done: what is read next waits.
 		 */
 		bool (*backward)(NnLearner *learner, const float *const *grad_out,
 						 bool accumulate, NnError *err);

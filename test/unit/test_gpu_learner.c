@@ -47,6 +47,130 @@ test_float32(void **unused)
 	train_all(NN_FLOAT32, NN_ADAMW, true, 1e-4);
 }
 
+/* Without any of the parts that may be missing. */
+static void
+test_without(void **unused)
+{
+	(void) unused;
+	setenv("DEEPHASH_GPU_WITHOUT", "cublaslt,cudnn,graphs", 1);
+	train_all(NN_FLOAT32, NN_SGD, true, 1e-4);
+	unsetenv("DEEPHASH_GPU_WITHOUT");
+}
+
+/* Gradients of one step, one after another. */
+static float *
+gradients_of(NnGraph *g, const NnLearnerOptions *o, size_t *size, size_t *bytes)
+{
+	const NnLearnerDevice *device = deephash_learner();
+	size_t picture = nn_shape_size(&g->node[0].shape), total = 0;
+	uint8_t *images = malloc(5 * picture);
+	NnBatch batch = {images, 5, 0, 99, 0.1f};
+	const float *out[NN_MAX_OUTPUTS];
+	NnError err = {""};
+	NnLearner *l = device->open(g, o, &err);
+	float *all;
+
+	for (size_t i = 0; i < 5 * picture; i++)
+		images[i] = (uint8_t) (i * 2654435761u >> 24);
+	for (int p = 0; p < g->nparams; p++)
+		total += nn_shape_size(&g->param[p].shape);
+	all = calloc(total + 1, sizeof(float));
+	*size = total;
+	/* a pass that does not train before leaves no trace but in statistics, of which
+	 * a training pass reads none */
+	if (!l || !device->forward(l, &batch, false, out, &err) ||
+		!device->forward(l, &batch, true, out, &err) ||
+		!device->backward(l, out, false, &err))
+		fail_msg("%s", err.text);
+	*bytes = device->memory(l);
+	total = 0;
+	for (int p = 0; p < g->nparams; p++)
+	{
+		if (device->has(l, p, NN_GRADIENT))
+			assert_true(device->read(l, p, NN_GRADIENT, all + total, &err));
+		total += nn_shape_size(&g->param[p].shape);
+	}
+	device->close(l);
+	free(images);
+	return all;
+}
+
+/* The same operations on the same numbers: the same bits, in less memory. */
+static void
+test_recompute(void **unused)
+{
+	const char *name;
+	NnGraph *g;
+
+	(void) unused;
+	for (int i = 0; (g = parity_network(i, &name)) != NULL; i++)
+		for (int p = NN_FLOAT32; p <= NN_BF16; p += NN_BF16)
+		{
+			NnLearnerOptions o = {.max_batch = 5, .precision = (NnPrecision) p};
+			size_t size, bytes, less;
+			float *whole, *again;
+
+			if (p == NN_FLOAT32)
+				fill(g);
+			whole = gradients_of(g, &o, &size, &bytes);
+			o.recompute = true;
+			again = gradients_of(g, &o, &size, &less);
+			assert_memory_equal(whole, again, size * sizeof(float));
+			assert_true(less <= bytes);
+			if (p == NN_BF16)
+				print_message("%-28s %zu bytes, recomputed %zu\n", name, bytes, less);
+			free(whole);
+			free(again);
+			if (p == NN_BF16)
+				nn_graph_free(g);
+		}
+}
+
+/* What is not finite is named, and neither padding nor moments are. */
+static void
+test_not_finite(void **unused)
+{
+	const NnLearnerDevice *device = deephash_learner();
+	const char *name;
+	NnGraph *g = parity_network(0, &name);
+	NnLearnerOptions o = {.max_batch = 2};
+	uint8_t images[2 * 16 * 16 * 3] = {7};
+	NnBatch batch = {images, 2, 0, 1, 0.1f};
+	const float *out[NN_MAX_OUTPUTS];
+	float grad[2 * 6] = {1, -1, 2};
+	const float *grads[NN_MAX_OUTPUTS] = {grad};
+	NnError err = {""};
+	NnLearner *l = device->open(g, &o, &err);
+	char bad[NN_MAX_NAME] = "";
+
+	(void) unused;
+	assert_non_null(l);
+	assert_true(device->forward(l, &batch, true, out, &err));
+	assert_true(device->backward(l, grads, false, &err));
+	assert_int_equal(device->not_finite(l, bad, sizeof(bad), &err), 0);
+	/* what a backward pass read is gone */
+	assert_false(device->backward(l, grads, false, &err));
+	assert_true(device->forward(l, &batch, true, out, &err));
+	grad[1] = INFINITY;
+	assert_true(device->backward(l, grads, false, &err));
+	assert_int_equal(device->not_finite(l, bad, sizeof(bad), &err), 1);
+	assert_true(strlen(bad) > 0);
+	grad[1] = -1;
+	assert_true(device->forward(l, &batch, true, out, &err));
+	for (int p = 0; p < g->nparams; p++)
+		if (strcmp(g->param[p].name, "point.bias") == 0)
+		{
+			float values[8] = {1, 2, NAN};
+
+			assert_true(device->write(l, p, NN_VALUE, values, &err));
+		}
+	assert_true(device->backward(l, grads, false, &err));
+	assert_int_equal(device->not_finite(l, bad, sizeof(bad), &err), 1);
+	assert_string_equal(bad, "point.bias");
+	device->close(l);
+	nn_graph_free(g);
+}
+
 /* 8 bits of fraction: coarse, but an operation that is wrong is off by far more. */
 static void
 test_bf16(void **unused)
@@ -122,9 +246,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_float32),
-		cmocka_unit_test(test_bf16),
-		cmocka_unit_test(test_inference),
+		cmocka_unit_test(test_float32),	  cmocka_unit_test(test_without),
+		cmocka_unit_test(test_recompute), cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_bf16),	  cmocka_unit_test(test_inference),
 		cmocka_unit_test(test_refusals),
 	};
 
