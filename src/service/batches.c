@@ -185,7 +185,7 @@ count_batch(Engine *engine, const Flight *flight, const NnStage *stage, const ch
 	}
 	engine->faults = fault ? engine->faults + 1 : 0;
 	if (fault)
-		snprintf(engine->fault, sizeof(engine->fault), "%.399s", fault);
+		snprintf(engine->fault, sizeof(engine->fault), "%s", fault);
 	pthread_mutex_unlock(&engine->lock);
 }
 
