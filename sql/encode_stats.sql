@@ -24,6 +24,7 @@ SELECT queue_p50 <= queue_p95 AND queue_p95 <= queue_p99 AS queue,
   0 < decode_p50 AND decode_p50 <= decode_p95 AND decode_p95 <= decode_p99 AS decode,
   0 < compute_p50 AND compute_p50 <= compute_p95 AND compute_p95 <= compute_p99 AS compute
 FROM deephash_stats;
+SELECT doubtful_bits BETWEEN 0 AND images * 64 AS doubtful FROM deephash_stats;
 SELECT images - :before AS since_reset FROM deephash_service;
 
 -- models in memory, by the names of this database
@@ -35,6 +36,7 @@ SELECT count(*) = (SELECT models FROM deephash_service) AS all_of_them,
 SELECT r.sha256 = m.sha256 AS sha256 FROM deephash_service_models r JOIN deephash_models m USING (name);
 
 -- the service and its supervisor
+SELECT "precision" FROM deephash_service;
 SELECT state, reason LIKE 'ready on device %' AS reason, device_memory = 1024 * 1024 * 1024::int8 AS device_memory FROM deephash_service;
 SELECT state, pid > 0 AS pid, reason LIKE 'ready on device %' AS reason FROM deephash_supervisor();
 

@@ -28,6 +28,15 @@ is(talk($session, "SELECT deephash_encode($red);"), $code, 'the session does not
 isnt(engine_pid($server), $pid, 'it is another one');
 is(scalar engines($server), 1, 'and the only one');
 end_session($session);
+is($server->safe_psql('postgres', 'SELECT device, precision FROM deephash_service'), 'cpu|float32', 'the CPU computes in float32');
+$pid = engine_pid($server);
+reload("deephash.precision = 'bf16'", 'deephash.cuda_graphs = off');
+ok(wait_until(sub { engine_arguments() =~ /--precision=bf16 --no-graphs / }, 60), 'what a GPU shall compute in goes to the engine');
+is($server->safe_psql('postgres', "SELECT precision, deephash_encode($red) FROM deephash_service"), "float32|$code", '... and the CPU computes as before');
+reload("deephash.precision = 'double'");
+is($server->safe_psql('postgres', 'SHOW deephash.precision'), 'bf16', 'a precision that does not exist is refused');
+reload("deephash.precision = 'auto'", 'deephash.cuda_graphs = on');
+ok(wait_until(sub { engine_arguments() =~ /--precision=auto / }, 60), 'by default the device chooses');
 
 # --------------------------------------------------------------------- limits
 reload("deephash.max_image_size = '1kB'");
@@ -158,6 +167,13 @@ unlike(server_log($server, $crash_log_end), qr/PANIC|TRAP|terminating any other 
 done_testing();
 
 # Append settings and have the supervisor act on them.
+# The command line of the only engine; empty while there is none or another.
+sub engine_arguments
+{
+	my @engine = engines($server);
+	return @engine == 1 ? EncoderTest::read_proc("$engine[0]/cmdline") =~ tr/\0/ /r : '';
+}
+
 sub reload
 {
 	$server->append_conf('postgresql.conf', join '', map { "$_\n" } @_);
