@@ -206,6 +206,7 @@ await_submitted(int n)
 static NnDevice device;
 static ServiceConfig config;
 static Engine *engine;
+static EngineTimes times;
 static int wake;
 
 static void
@@ -224,6 +225,8 @@ start(int threads, int batch_size, int64_t batch_wait_us)
 	device.submit = staged_submit;
 	device.wait = staged_wait;
 	device.usual = NN_FP16;
+	device.callers = false;
+	memset(&times, 0, sizeof(times));
 	submitted = landed = may_land = under_way = most_under_way = 0;
 	fail_submit = fail_wait = not_finite_in = -1;
 	touched = false;
@@ -236,7 +239,7 @@ start(int threads, int batch_size, int64_t batch_wait_us)
 							 .precision = PRECISION_AUTO,
 							 .graphs = true};
 	wake = eventfd(0, EFD_CLOEXEC);
-	engine = engine_start(&config, &device, wake, &failure);
+	engine = engine_start(&config, &device, wake, &times, &failure);
 	assert_non_null(engine);
 }
 
@@ -330,6 +333,7 @@ static void
 expected(int which, uint8_t *reply)
 {
 	ServiceConfig plain = config;
+	EngineTimes unused = {0};
 	Failure failure;
 	Engine *other;
 	Lane lane = {.gone = false};
@@ -337,7 +341,7 @@ expected(int which, uint8_t *reply)
 	Request *request;
 
 	plain.threads = 1;
-	other = engine_start(&plain, &nn_cpu_device, wake, &failure);
+	other = engine_start(&plain, &nn_cpu_device, wake, &unused, &failure);
 	assert_non_null(other);
 	request = calloc(1, sizeof(*request));
 	assert_non_null(request);
@@ -410,7 +414,7 @@ test_answers(void **state)
 {
 	Lane lane = {.gone = false};
 	uint8_t right[MODELS][64 * sizeof(float) + 8];
-	EngineTimes *times = malloc(sizeof(*times));
+	EngineTimes *now = malloc(sizeof(*now));
 	Request *list;
 
 	(void) state;
@@ -431,13 +435,13 @@ test_answers(void **state)
 		assert_memory_equal(r->reply, reply + before, r->reply_bytes);
 	}
 	free_all(list);
-	engine_times(engine, times);
-	assert_int_equal(times->doubtful_bits, 60 * 3);
-	assert_int_equal(times->batch.sum, 60);
+	engine_times(engine, now);
+	assert_int_equal(now->doubtful_bits, 60 * 3);
+	assert_int_equal(now->batch.sum, 60);
 	engine_times_reset(engine);
-	engine_times(engine, times);
-	assert_int_equal(times->doubtful_bits, 0);
-	free(times);
+	engine_times(engine, now);
+	assert_int_equal(now->doubtful_bits, 0);
+	free(now);
 	stop();
 }
 
