@@ -1,7 +1,7 @@
 #!/bin/bash
 # encode.sh [--quick]: pictures a second and latencies of encoding in SQL, against the same
 # decoding and the same network without PostgreSQL, in a server of its own; prints tables,
-# also written to bench/results/encode-DATE.txt.  README.md says what the figures include.
+# also written to bench/results/encode-DATE.txt (or RESULT).  README.md says what the figures include.
 #   MODELS="bundled resnet18 vit-ti"   networks, the two latter with random weights
 #   DEVICE=cpu                   deephash.device, and where the bare engine computes
 #   ROUNDS=3                     all measurements take turns; medians count
@@ -38,7 +38,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/deephash-encode.XXXXXX")
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 mkdir -p bench/results
-out=bench/results/encode-$(date +%F).txt
+out=${RESULT:-bench/results/encode-$(date +%F).txt}
 
 sql() { psql -qXAt -d bench -v ON_ERROR_STOP=1 "$@"; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2 + 1)]) / 2 }'; }

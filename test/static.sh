@@ -82,7 +82,7 @@ git ls-files -ci --exclude-standard 2>/dev/null | result 'nothing is in the repo
 
 find src gpu training test sql bench doc models -type f -size +4096k 2>/dev/null | result 'no file above 4 MiB'
 
-for script in test/*.sh test/run .ci/run doc/quickstart/*.sh; do
+for script in test/*.sh test/run .ci/run doc/quickstart/*.sh bench/*.sh gpu/check gpu/checks/*.sh; do
 	[ -f "$script" ] || continue
 	case $(head -n 1 "$script") in
 		*perl*) perl -c "$script" >/dev/null 2>&1 || echo "$script" ;;
@@ -90,6 +90,29 @@ for script in test/*.sh test/run .ci/run doc/quickstart/*.sh; do
 		*) sh -n "$script" 2>&1 ;;
 	esac
 done | result 'scripts parse'
+if command -v python3 >/dev/null; then
+	python3 -c 'import ast, sys
+for name in sys.argv[1:]: ast.parse(open(name).read(), name)' $(find bench -name '*.py') 2>&1 | result 'Python parses'
+else
+	skip 'Python parses' 'there is no python3'
+fi
+
+# Where there is no GPU, gpu/check says so and is no failure; what it is asked for is checked all the same.
+if nvidia-smi -L >/dev/null 2>&1; then
+	skip 'gpu/check without a GPU' 'there is one'
+else
+	{
+		said=$(gpu/check 2>&1) || echo "ended with $?"
+		case $said in *'skipped, nothing was compared: no GPU here'*) ;; *) printf '%s\n' "$said" ;; esac
+		for wrong in '--stages nonsense' '--limit soon' --nonsense; do
+			gpu/check $wrong >/dev/null 2>&1
+			[ $? = 2 ] || echo "takes $wrong"
+		done
+		for stage in $(sed -n "s/^all='\(.*\)'/\1/p" gpu/check); do
+			[ -f "gpu/checks/$stage.sh" ] || echo "there is no gpu/checks/$stage.sh"
+		done
+	} | result 'gpu/check without a GPU says that nothing was compared'
+fi
 
 formatter=$(command -v clang-format-14 || command -v clang-format)
 if [ -n "$formatter" ] && "$formatter" --version | grep -q 'version 14\.'; then

@@ -3,22 +3,29 @@
  *	  Does a device compute what the CPU computes?  Used by gpu/check.
  *
  *		parity DEVICE [FOLDER-OF-THE-PLUG-IN [short]]
+ *		parity tolerance PRECISION MODEL
  *
- * One line per case: every op in several shapes, whole networks, random networks,
- * each for several batches; then training of every op, and every architecture both ways.
- *Then errors that must be texts, and images a second. With "short", as under a checking
- *tool: few random networks, no speed. Ends with 1 when anything disagrees.  The CPU
- *itself is tested against plain loops in double by test/unit/test_nn_*.c.
+ * One line per case: every op in several shapes, whole networks, random networks, each
+ * for several batches; then training of every op, codes as a service wants them in all
+ * precisions, and every architecture all three ways; errors that must be texts.  With
+ * "short", as under a checking tool, only a few random networks and no architectures.
+ * Ends with 1 when anything disagrees.  The CPU itself is tested against plain loops in
+ * double by test/unit/test_nn_*.c.
+ *
+ * Tolerance prints the two numbers of nn/tolerance.h for a model file: how far logits in
+ * that precision may be from the CPU's.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "gpu/parity/parity_serve.h"
 #include "gpu/parity/parity_train.h"
 #include "nn/device.h"
 #include "nn/graph.h"
+#include "nn/model.h"
+#include "nn/tolerance.h"
 #include "training/arch/arch.h"
 
 #define TOLERANCE 2e-5		/* of the largest value of an output */
@@ -26,6 +33,7 @@
 #define BATCH 5
 
 static uint64_t seed = 88172645463325252u;
+static const char *const precisions[] = {"float32", "tf32", "bf16", "fp16"};
 static int cases, failures;
 static double tolerance = TOLERANCE;
 
@@ -390,7 +398,6 @@ static void
 train(const NnLearnerDevice *learner, const char *name, NnGraph *g, NnPrecision precision,
 	  bool recompute, int batch, double allowed)
 {
-	static const char *const precisions[] = {"float32", "TF32", "bf16"};
 	NnLearnerOptions o = {.max_batch = batch,
 						  .precision = precision,
 						  .recompute = recompute,
@@ -420,7 +427,56 @@ each_training(const NnLearnerDevice *learner)
 				train(learner, name, g, (NnPrecision) p, recompute, 5, allowed[p]);
 }
 
-/* Inference with folded norms, then training in float32. */
+/* ------------------------------------------------------------------- serving */
+
+/* Codes by a filled graph in all precisions. */
+static void
+serve(const NnDevice *device, const char *name, const NnGraph *g, int batch,
+	  const float *thresholds, bool graphs)
+{
+	for (int p = NN_FLOAT32; p <= NN_FP16; p++)
+	{
+		NnServing how = {.max_batch = batch,
+						 .precision = (NnPrecision) p,
+						 .thresholds = thresholds,
+						 .graphs = graphs};
+		ParityServe found;
+		char title[128], text[600];
+		bool ok =
+			parity_serve(device, g, &how, (uint64_t) cases, &found, text, sizeof(text));
+
+		snprintf(title, sizeof(title), "serve %s, %s%s", name, precisions[p],
+				 graphs ? ", recorded" : "");
+		if (ok)
+			snprintf(text, sizeof(text),
+					 "%zu of %zu bits differ, %zu in doubt; off by %.2f of the tolerance",
+					 found.different, found.bits, found.doubtful, found.apart);
+		report(title, ok, text);
+	}
+}
+
+static void
+each_serving(const NnDevice *device)
+{
+	float thresholds[64];
+	NnGraph *g;
+
+	for (int k = 0; k < 64; k++)
+		thresholds[k] = draw_float(0.2f);
+	for (int graphs = 0; graphs < 2; graphs++)
+	{
+		g = convolutional();
+		fill(g);
+		serve(device, "convolutional network", g, 7, thresholds, graphs);
+		nn_graph_free(g);
+		g = transformer(32, 4, 96, 3, 2);
+		fill(g);
+		serve(device, "transformer", g, 7, thresholds, graphs);
+		nn_graph_free(g);
+	}
+}
+
+/* Inference with folded norms, codes, then training in float32. */
 static void
 each_architecture(const NnDevice *device, const NnLearnerDevice *learner)
 {
@@ -443,7 +499,12 @@ each_architecture(const NnDevice *device, const NnLearnerDevice *learner)
 		if (!folded)
 			report(name, false, g ? err.text : why.text);
 		else
+		{
+			fill(folded);
+			if (device->serve)
+				serve(device, name, folded, 2, NULL, true);
 			compare(device, name, folded);
+		}
 		if (folded && learner)
 			train(learner, name, g, NN_FLOAT32, false, 3, 1e-2);
 		else
@@ -452,7 +513,7 @@ each_architecture(const NnDevice *device, const NnLearnerDevice *learner)
 	tolerance = TOLERANCE;
 }
 
-/* ------------------------------------------------------------ errors and speed */
+/* --------------------------------------------------------------------- errors */
 
 static void
 check_errors(const NnDevice *device)
@@ -490,42 +551,26 @@ check_errors(const NnDevice *device)
 	}
 }
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
-static void
-speed(const NnDevice *device, const char *name, NnGraph *g, int batch)
+static int
+print_tolerance(const char *precision, const char *path)
 {
 	NnError err = {""};
-	NnNet *net;
-	uint8_t *images = pictures(g, batch);
-	float *out = malloc((size_t) batch * 64 * sizeof(float));
-	double begin, seconds = 0;
-	int runs = 0;
-	bool ok;
+	NnModel *model = nn_model_open(path, &err);
+	NnTolerance t;
+	int p = NN_FLOAT32;
 
-	fill(g);
-	net = device->load(g, batch, 0, &err);
-	ok = net != NULL && device->run(net, images, batch, out, &err);
-	for (begin = now(); ok && seconds < 2.0; seconds = now() - begin, runs++)
-		ok = device->run(net, images, batch, out, &err);
-	if (ok)
-		printf("%-44s %.0f images/s, batch %d, %.1f MB on the device\n", name,
-			   (double) runs * batch / seconds, batch,
-			   (double) device->memory(net) / 1e6);
-	else
-		report(name, false, err.text);
-	if (net)
-		device->unload(net);
-	free(images);
-	free(out);
-	nn_graph_free(g);
+	while (p <= NN_FP16 && strcmp(precisions[p], precision) != 0)
+		p++;
+	if (model == NULL || p > NN_FP16)
+	{
+		fprintf(stderr, "parity: %s\n", model ? "unknown precision" : err.text);
+		nn_model_close(model);
+		return 2;
+	}
+	t = nn_tolerance(&model->graph, (NnPrecision) p);
+	printf("%.9g %.9g\n", t.factor, t.offset);
+	nn_model_close(model);
+	return 0;
 }
 
 int
@@ -540,9 +585,12 @@ main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 2)
 	{
-		fprintf(stderr, "usage: parity DEVICE [FOLDER [short]]\n");
+		fprintf(stderr, "usage: parity DEVICE [FOLDER [short]]\n"
+						"       parity tolerance PRECISION MODEL\n");
 		return 2;
 	}
+	if (argc == 4 && strcmp(argv[1], "tolerance") == 0)
+		return print_tolerance(argv[2], argv[3]);
 	device = nn_device(argv[1], argc > 2 ? argv[2] : NULL, &err);
 	if (device == NULL)
 	{
@@ -567,15 +615,11 @@ main(int argc, char **argv)
 		else
 			report("the plug-in can train", false, err.text);
 	}
+	if (device->serve)
+		each_serving(device);
 	if (!quick)
 		each_architecture(device, learner);
 	check_errors(device);
-	printf("\n%d cases, %d failed\n\n", cases, failures);
-	if (quick)
-		return failures ? 1 : 0;
-	speed(device, "convolutional network, 32x32", convolutional(),
-		  strcmp(device->name, "cpu") == 0 ? 64 : 1024);
-	speed(device, "DeiT-Tiny, 224x224", transformer(224, 16, 192, 3, 12),
-		  strcmp(device->name, "cpu") == 0 ? 8 : 256);
+	printf("\n%d cases, %d failed\n", cases, failures);
 	return failures ? 1 : 0;
 }

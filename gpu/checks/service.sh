@@ -1,0 +1,45 @@
+#!/bin/bash
+# service.sh: the whole service in a private PostgreSQL: codes by the device beside codes by the
+# CPU, then throughput and latency of encoding in SQL beside the bare engine (bench/encode.sh).
+set -u
+. gpu/checks/lib.sh
+begun=$SECONDS
+export PICTURES DEVICE
+# PostgreSQL does not run as root, and its user must read the pictures and models.
+[ "$(id -u)" != 0 ] || id "${DEEPHASH_SERVER_USER:-postgres}" >/dev/null 2>&1 || export DEEPHASH_SERVER_USER=nobody
+PICTURES=$(photographs) || { echo 'summary: no pictures'; exit 1; }
+models=build/gpu-check/models
+mkdir -p $models
+cp models/cifar10-64.safetensors $models/bundled.safetensors
+for arch in resnet18 vit-ti; do
+	build/bench/encode model $arch $models/$arch.safetensors || { echo "summary: cannot make a model of $arch"; exit 1; }
+done
+chmod a+r $models/*
+
+failed= text=
+export POSTGRES_CONF="shared_preload_libraries = 'deephash'
+deephash.device = '$DEVICE'
+deephash.batch_size = 64"
+test/with-cluster.sh build/gpu-check/cluster bash gpu/checks/codes.sh >build/gpu-check/codes.txt 2>&1 || failed=1
+cat build/gpu-check/codes.txt
+text=$(sed -n 's/^codes: //p' build/gpu-check/codes.txt)
+[ -n "$text" ] || text='comparing codes FAILED'
+
+unset POSTGRES_CONF
+left=$((STAGE_SECONDS - (SECONDS - begun) - 10))
+if [ $left -lt 30 ]; then
+	text+='; throughput not run: no time was left'
+else
+	[ "$DEVICE" = cuda ] || export MODELS=${MODELS:-bundled} SESSIONS='1 8'
+	RESULT=build/gpu-check/encode-table.txt DEEPHASH_DATA=$data timeout -k 10 $left bench/encode.sh --quick >build/gpu-check/encode.txt 2>&1
+	status=$?
+	cat build/gpu-check/encode.txt
+	case $status in
+	0) text+='; throughput and latency measured' ;;
+	124 | 137) text+="; throughput: stopped after $left s" && unfinished=1 ;;
+	*) text+="; throughput FAILED ($status)" && failed=1 ;;
+	esac
+fi
+echo "summary: $text"
+[ -z "$failed" ] || exit 1
+[ -z "${unfinished:-}" ] || exit 3
