@@ -162,6 +162,9 @@ main(int argc, char **argv)
 	make_jpeg("green.jpg", 80, 120, 10, false);
 	make_jpeg("large.jpg", 2400, 1600, 200, false);
 	make_jpeg("half.jpg", 120, 80, 250, true);
+	make_jpeg("dot.jpg", 1, 1, 100, false);
+	make_jpeg("line.jpg", 30000, 1, 100, false);
+	make_jpeg("huge.jpg", 9600, 9600, 100, false);
 	write_file("picture.png", png, sizeof(png) - 1);
 	return 0;
 }
