@@ -240,6 +240,8 @@ train(Request *r, Sets *sets, NnPool *pool, const char *checkpoint)
 	char label[64];
 	double start = progress_now();
 
+	if (!r->resume)
+		recipe_idle(&r->recipe, o, say);
 	if (!r->resume && !network_look(o, say, &err))
 		return failed(r, &err);
 	if (!plan_complete(o, sets->train, pool, say, &err))

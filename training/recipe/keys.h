@@ -45,7 +45,10 @@ typedef struct Key
 	const char *depends;  /* on what, for the help, or what "auto" means */
 	const char *option;	  /* its own option on the command line, or NULL */
 	bool changeable;	  /* a resumed run may have it otherwise */
-	const char *about;	  /* one line */
+	/* Without one of these it has no effect: "loss.kind=csq", "augment.crop" (not 0),
+	 * with | between; NULL: it always has. */
+	const char *wants;
+	const char *about; /* one line */
 } Key;
 
 extern const Key recipe_keys[];
@@ -70,6 +73,12 @@ extern const char *key_range(const Key *key, char *text, size_t size);
 extern bool key_set(const Key *key, TrainOptions *o, const char *value, TrainError *err);
 extern const char *key_get(const Key *key, const TrainOptions *o, char *text,
 						   size_t size);
+
+/* What it wants, in words: "augment.hue or augment.contrast"; "" for nothing. */
+extern const char *key_wants(const Key *key, char *text, size_t size);
+
+/* Has the key an effect beside the other settings? */
+extern bool key_counts(const Key *key, const TrainOptions *o);
 
 /* Is the value one that a run can begin with?  err says why not, with the name. */
 extern bool key_check(const Key *key, const TrainOptions *o, TrainError *err);

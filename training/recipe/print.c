@@ -45,6 +45,17 @@ default_of(const Key *key)
 	return key->standard;
 }
 
+/* What it is for, and what it wants to have an effect. */
+static const char *
+about(const Key *key, char *text, size_t size)
+{
+	char wants[128];
+
+	snprintf(text, size, "%s%s%s", key->about, key->wants ? "; with " : "",
+			 key_wants(key, wants, sizeof(wants)));
+	return text;
+}
+
 /* The parameters of each architecture, which follow its name in network.arch. */
 static void
 print_architectures(FILE *to)
@@ -83,6 +94,7 @@ recipe_print_keys(FILE *to)
 		const Key *key = &recipe_keys[i];
 		char range[512];
 		char text[1024];
+		char what[512];
 
 		if (strcmp(section, key->section) != 0)
 			fprintf(to, "\n[%s]\n", key->section);
@@ -95,7 +107,7 @@ recipe_print_keys(FILE *to)
 			snprintf(text, sizeof(text), "%s; default: %s", range, default_of(key));
 		fprintf(to, "  %s%s%s%s\n      ", key->name, key->option ? " (--" : "",
 				key->option ? key->option : "", key->option ? ")" : "");
-		wrapped(to, key->about, 6, 6);
+		wrapped(to, about(key, what, sizeof(what)), 6, 6);
 		fputs("      ", to);
 		wrapped(to, text, 6, 6);
 	}
@@ -139,7 +151,7 @@ recipe_print_options(FILE *to)
 		if (strcmp(section, key->section) != 0)
 			fprintf(to, "\n%c%s:\n", key->section[0] - 'a' + 'A', key->section + 1);
 		section = key->section;
-		n = snprintf(text, sizeof(text), "%s", key->about);
+		n = (int) strlen(about(key, text, sizeof(text)));
 		if (key->type == KEY_NAME)
 		{
 			n += snprintf(text + n, sizeof(text) - n, ":");

@@ -131,6 +131,26 @@ recipe_settle(Recipe *r)
 		o->bias_rate = 1;
 }
 
+void
+recipe_idle(const Recipe *r, const TrainOptions *o, void (*told)(const char *line))
+{
+	for (int i = 0; i < recipe_nkeys; i++)
+	{
+		const Key *key = &recipe_keys[i];
+		TrainError line;
+		char full[64], value[KEY_TEXT_SIZE], wants[128];
+
+		if (!r->given[i] || key_counts(key, o) ||
+			strcmp(key_get(key, o, value, sizeof(value)), "0") == 0)
+			continue;
+		train_fail(&line, "note: %s has no effect without %s",
+				   key_full_name(key, full, sizeof(full)),
+				   key_wants(key, wants, sizeof(wants)));
+		recipe_blame(r, i, &line);
+		told(line.text);
+	}
+}
+
 /* Where text has the name as a word of its own, not as the beginning of a longer one. */
 static const char *
 find_name(const char *text, const char *full)

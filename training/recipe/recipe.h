@@ -47,6 +47,10 @@ extern bool recipe_set(Recipe *r, int key, const char *value, TrainError *err);
 /* Fill in what depends on other keys, once all have been set. */
 extern void recipe_settle(Recipe *r);
 
+/* Tell of each setting that was given and has no effect in a run with options o. */
+extern void recipe_idle(const Recipe *r, const TrainOptions *o,
+						void (*told)(const char *line));
+
 /*
  * Where an error names a setting ("section.name") that the recipe's file sets, say the
  * line too.

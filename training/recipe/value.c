@@ -446,6 +446,51 @@ key_get(const Key *key, const TrainOptions *o, char *text, size_t size)
 	return text;
 }
 
+const char *
+key_wants(const Key *key, char *text, size_t size)
+{
+	size_t at = 0;
+
+	text[0] = '\0';
+	for (const char *from = key->wants; from && *from && at < size; from++)
+		at +=
+			(size_t) snprintf(text + at, size - at, *from == '|' ? " or " : "%c", *from);
+	return text;
+}
+
+/* Does a setting have the value, or any but none at all; text is section.name[=value]. */
+static bool
+holds(const char *text, size_t n, const TrainOptions *o)
+{
+	char value[KEY_TEXT_SIZE], full[64];
+	size_t name = strcspn(text, "=|");
+
+	for (int i = 0; i < recipe_nkeys; i++)
+	{
+		key_full_name(&recipe_keys[i], full, sizeof(full));
+		if (strlen(full) != name || strncmp(full, text, name) != 0)
+			continue;
+		key_get(&recipe_keys[i], o, value, sizeof(value));
+		if (recipe_keys[i].type == KEY_ARCH) /* without its parameters */
+			value[strcspn(value, " ")] = '\0';
+		if (name == n)
+			return strcmp(value, "0") != 0;
+		return strlen(value) == n - name - 1 &&
+			   strncmp(value, text + name + 1, n - name - 1) == 0;
+	}
+	return false;
+}
+
+bool
+key_counts(const Key *key, const TrainOptions *o)
+{
+	for (const char *at = key->wants; at;
+		 at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+		if (holds(at, strcspn(at, "|"), o))
+			return true;
+	return key->wants == NULL;
+}
+
 bool
 key_check(const Key *key, const TrainOptions *o, TrainError *err)
 {
