@@ -47,6 +47,8 @@ sub summary
 	else
 	{
 		@best = (not_ok(@lines), sanitizer(@lines));
+		# What a program says that dies goes to the log of the server's Perl modules.
+		push @best, map { bounded_end(8, grep { !/^(?:#|\[|ok |\s*$)/ } read_lines($_)) } own_logs($job) unless grep { /^not ok/ } @best;
 	}
 	@best = bounded_end($shown, @lines) unless @best;
 	return bounded($shown, @best);
@@ -74,7 +76,8 @@ sub program_parts
 	my ($job, @lines) = @_;
 	return ([ 'what failed:', bounded(60, not_ok(@lines)) ],
 		[ 'the sanitizer:', bounded(50, sanitizer(@lines)) ],
-		[ "the end of $job->{log}:", bounded_end(40, @lines) ]);
+		[ "the end of $job->{log}:", bounded_end(40, @lines) ],
+		map { [ "the end of $_:", bounded_end(20, read_lines($_)) ] } own_logs($job));
 }
 
 # The tests that failed, each with the diagnostics after it, and what gave up.
@@ -110,6 +113,13 @@ sub split_diffs
 		elsif (@files) { push @{ $files[-1] }, $_ }
 	}
 	return @files;
+}
+
+# The log of the program's own, kept by the server's Perl modules.
+sub own_logs
+{
+	my ($job) = @_;
+	return grep { /regress_log_/ && -s } map { glob } @{ $job->{server_logs} || [] };
 }
 
 # The logs of the servers that a program had, latest last, three at most.

@@ -38,7 +38,7 @@ my $answer = $server->safe_psql('postgres', $ask);
 $server->restart;
 is($server->safe_psql('postgres', $ask), $answer, 'the same answers after a restart');
 kill_server($server);
-ok(wait_until(sub { !engines($server) }, 10), 'a killed server leaves no engine behind');
+ok(wait_until(sub { !engines($server) }), 'a killed server leaves no engine behind');
 $server->start;
 is($server->safe_psql('postgres', $ask), $answer, '... and after a crash');
 
@@ -79,5 +79,5 @@ is(scalar engines($standby), 1, '... with its own engine');
 like($err, qr/cannot execute deephash_load_model\(\) (in a read-only transaction|during recovery)/, '... and loads nothing');
 $standby->stop;
 $server->stop;
-ok(wait_until(sub { !engines($server) && !engines($standby) }, 10), 'the engines are gone');
+ok(wait_until(sub { !engines($server) && !engines($standby) }), 'the engines are gone');
 done_testing();

@@ -10,8 +10,8 @@ use Test::More;
 
 my $server = new_server('main', conf => "shared_preload_libraries = 'deephash'\n");
 my $red = image_sql('red');
-ok(wait_until(sub { engines($server) == 1 }, 10), 'preloaded: the engine starts with the server');
-ok(wait_until(sub { server_log($server) =~ /deephash-encoder \(PID \d+\): ready on device/ }, 10), 'the log says that it is ready');
+ok(wait_until(sub { engines($server) == 1 }), 'preloaded: the engine starts with the server');
+ok(wait_until(sub { server_log($server) =~ /deephash-encoder \(PID \d+\): ready on device/ }), 'the log says that it is ready');
 load_models($server);
 my $code = $server->safe_psql('postgres', "SELECT deephash_encode($red)");
 
@@ -23,7 +23,7 @@ is(engine_pid($server), $pid, 'a setting of sessions leaves the engine alone');
 my $session = start_session($server);
 is(talk($session, "SELECT deephash_encode($red);"), $code, 'a session is connected');
 reload('deephash.batch_size = 7', 'deephash.encoder_threads = 3');
-ok(wait_until(sub { server_log($server) =~ /3 threads, batches of up to 7 images/ }, 20), 'settings of the engine give a new one');
+ok(wait_until(sub { server_log($server) =~ /3 threads, batches of up to 7 images/ }), 'settings of the engine give a new one');
 is(talk($session, "SELECT deephash_encode($red);"), $code, 'the session does not notice');
 isnt(engine_pid($server), $pid, 'it is another one');
 is(scalar engines($server), 1, 'and the only one');
@@ -40,18 +40,18 @@ ok(wait_until(sub { engine_arguments() =~ /--precision=auto / }, 60), 'by defaul
 
 # --------------------------------------------------------------------- limits
 reload("deephash.max_image_size = '1kB'");
-like(error_of("SELECT deephash_encode($red)"), qr/cannot encode image: it has \d+ bytes, more than deephash.max_image_size \(1 kB\)/, 'images over the limit in bytes');
+errs_soon("SELECT deephash_encode($red)", qr/cannot encode image: it has \d+ bytes, more than deephash.max_image_size \(1 kB\)/, 'images over the limit in bytes');
 reload("deephash.max_image_size = '1MB'", 'deephash.max_image_pixels = 5000');
-like(error_of("SELECT deephash_encode($red)"), qr/cannot encode image: .*120.*80/, 'images over the limit in pixels');
+errs_soon("SELECT deephash_encode($red)", qr/cannot encode image: .*120.*80/, 'images over the limit in pixels');
 reload('deephash.max_image_pixels = 1000000');
-is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'limits lifted');
-like(error_of("SELECT deephash_encode(" . image_sql('large') . ")"), qr/cannot encode image: .*2400.*1600/, 'a large image is still one');
+encodes_soon('limits lifted');
+errs_soon("SELECT deephash_encode(" . image_sql('large') . ")", qr/cannot encode image: .*2400.*1600/, 'a large image is still one');
 reload('deephash.max_image_pixels = 100000000', "deephash.device_memory = '16MB'");
 my $vast = "$ENV{TESTDIR}/vast.safetensors";
 open my $file, '>', $vast or die "$vast: $!";
 truncate $file, 17 << 20;
 close $file;
-like(error_of("SELECT deephash_load_model('vast', '$vast')"), qr/model "vast" is larger than deephash.device_memory \(16 MB\)/, 'models over the limit');
+errs_soon("SELECT deephash_load_model('vast', '$vast')", qr/model "vast" is larger than deephash.device_memory \(16 MB\)/, 'models over the limit');
 reload("deephash.device_memory = '1GB'");
 
 reload("deephash.memory_limit = '1MB'");
@@ -74,13 +74,13 @@ like(error_of("ALTER SYSTEM SET deephash.encoder_program = 'relative/path'"), qr
 
 # ------------------------------------------------------------ sandbox and core files
 reload('deephash.sandbox = off', 'deephash.core_dumps = on');
-ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_service'))[1] eq 'off' }, 60), 'the sandbox can be switched off');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_service'))[1] eq 'off' }), 'the sandbox can be switched off');
 $pid = engine_pid($server);
 unlike(read_file("/proc/$pid/status"), qr/^Seccomp:\s+2$/m, '... whole');
 unlike(read_file("/proc/$pid/limits"), qr/^Max core file size\s+0\s+0/m, 'core files can be allowed') if read_file("/proc/${\ parent_of($pid)}/limits") !~ /^Max core file size\s+\S+\s+0/m;
 ok(opendir(my $files, "/proc/$pid/fd"), '... and debuggers with them');
 reload('deephash.sandbox = on', 'deephash.core_dumps = off');
-ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_service'))[1] =~ /^system calls/ }, 60), 'and on again');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT sandbox FROM deephash_service'))[1] =~ /^system calls/ }), 'and on again');
 $pid = engine_pid($server);
 ok($> == 0 || !opendir($files, "/proc/$pid/fd"), 'nobody looks into it then');
 
@@ -105,17 +105,15 @@ for my $program ([ '/nowhere/deephash-encoder', qr/could not execute .*No such f
 	[ $server->data_dir . '/PG_VERSION', qr/could not execute .*Permission denied/ ])
 {
 	reload("deephash.encoder_program = '$program->[0]'");
-	ok(wait_until(sub { !engines($server) }, 20), "$program->[0]: no engine");
-	my $error = error_of("SELECT deephash_encode($red)");
-	like($error, qr/deephash-encoder could not be started.*DETAIL:.*$program->[1]/s, '... sessions hear why');
+	ok(wait_until(sub { !engines($server) }), "$program->[0]: no engine");
+	my $error = errs_soon("SELECT deephash_encode($red)", qr/deephash-encoder could not be started.*DETAIL:.*$program->[1]/s, '... sessions hear why');
 	like($error, qr/HINT:  The server log says more/, '... and where there is more');
 	is($server->safe_psql('postgres', 'SELECT count(*) FROM deephash_models'), '2', '... and all else works');
 }
 reload("deephash.encoder_program = ''", "deephash.device = 'cuda'");
-my $cuda = error_of("SELECT deephash_encode($red)");
-like($cuda, qr/^$|deephash-encoder could not be started.*device "cuda" cannot be had/s, 'a GPU that is not there is an error where it is demanded');
+errs_soon("SELECT deephash_encode($red)", qr/^$|deephash-encoder could not be started.*device "cuda" cannot be had/s, 'a GPU that is not there is an error where it is demanded');
 reload("deephash.device = 'auto'");
-is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'and no matter otherwise');
+encodes_soon('and no matter otherwise');
 
 # ----------------------------------------------------------- the supervisor's end
 my $postmaster = (split /\n/, read_file($server->data_dir . '/postmaster.pid'))[0];
@@ -123,13 +121,13 @@ my ($engine) = engines($server);
 my $supervisor = parent_of($engine);
 is(parent_of($supervisor), $postmaster, 'the supervisor is a child of the postmaster');
 kill 'TERM', $supervisor;
-ok(wait_until(sub { !kill 0, $engine }, 20), 'terminated, it takes the engine along');
+ok(wait_until(sub { !kill 0, $engine }), 'terminated, it takes the engine along');
 is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'the next call starts another');
 $server->safe_psql('postgres', 'CREATE DATABASE other');
 is($server->safe_psql('other', "CREATE EXTENSION deephash; SELECT deephash_ping()"), 't', 'databases share it');
 is(scalar engines($server), 1, 'one engine');
 $server->stop('immediate');
-ok(wait_until(sub { !engines($server) }, 10), 'an immediate shutdown ends the engine');
+ok(wait_until(sub { !engines($server) }), 'an immediate shutdown ends the engine');
 $server->start;
 is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'started again');
 
@@ -140,7 +138,7 @@ ok(wait_until_waiting($server), 'a session waits');
 $server->stop('fast');
 my (undef, $err) = finish_query($query);
 like($err, qr/terminating connection due to administrator command/, 'the server stops all the same');
-ok(wait_until(sub { !engines($server) }, 10), '... and the stopped engine goes');
+ok(wait_until(sub { !engines($server) }), '... and the stopped engine goes');
 
 unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server processes/, 'nothing of this restarted the server');
 
@@ -150,8 +148,8 @@ $server->start;
 $pid = engine_pid($server);
 my $victim = start_session($server);
 kill 'KILL', talk($victim, 'SELECT pg_backend_pid();');
-ok(wait_until(sub { !kill 0, $pid }, 20), 'a crash of a session takes the engine along');
-ok(wait_until(sub { ($server->psql('postgres', 'SELECT 1'))[0] == 0 }, 30), 'the server comes back');
+ok(wait_until(sub { !kill 0, $pid }), 'a crash of a session takes the engine along');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT 1'))[0] == 0 }), 'the server comes back');
 is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, '... with an engine');
 is(scalar engines($server), 1, '... and one only');
 eval { end_session($victim) };
@@ -183,10 +181,28 @@ sub reload
 	{
 		my ($name) = $setting =~ /^(\S+)/;
 		my ($value) = $setting =~ /= '?([^']*)'?/;
-		wait_until(sub { my $now = $server->safe_psql('postgres', "SHOW $name"); $now eq $value || $now eq "1$value" }, 10)
+		wait_until(sub { my $now = $server->safe_psql('postgres', "SHOW $name"); $now eq $value || $now eq "1$value" })
 		  or diag "setting $name is " . $server->safe_psql('postgres', "SHOW $name");
 	}
-	select undef, undef, undef, 0.3;    # the supervisor has its own signal
+	select undef, undef, undef, 0.3;    # the supervisor has its own signal, and may be late
+}
+
+# The supervisor acts on new settings in its own time: ask until the error is that one.
+sub errs_soon
+{
+	my ($sql, $wanted, $name) = @_;
+	my $error;
+	wait_until(sub { $error = error_of($sql); $error =~ $wanted });
+	like($error, $wanted, $name);
+	return $error;
+}
+
+sub encodes_soon
+{
+	my ($name) = @_;
+	my ($got, $error);
+	wait_until(sub { (undef, $got, $error) = $server->psql('postgres', "SELECT deephash_encode($red)"); $got eq $code });
+	is($got, $code, $name) or diag($error);
 }
 
 sub error_of

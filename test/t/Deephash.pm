@@ -66,6 +66,8 @@ BEGIN
 	$ENV{PG_TEST_PORT_DIR} = "$top/build/tap";
 	$ENV{PG_REGRESS} = "$pkglibdir/pgxs/src/test/regress/pg_regress";
 	$ENV{PATH} = "$bin:$ENV{PATH}";
+	$ENV{PGCTLTIMEOUT} ||= 300;
+	$ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 600;
 	my $perl = "$pkglibdir/pgxs/src/test/perl";
 	unshift @INC, $perl;
 	if (-e "$perl/PostgreSQL/Test/Cluster.pm")
@@ -159,7 +161,7 @@ sub kill_server
 	my ($server) = @_;
 	$server->kill9;
 	# The orphans notice soon; a new postmaster refuses to start before that.
-	wait_until(sub { !processes_of($server->data_dir) }, 60)
+	wait_until(sub { !processes_of($server->data_dir) })
 	  or die 'processes of the killed server are still alive';
 	# In a container nobody may bury the dead postmaster, and a new one would
 	# take its pid for a living one.
@@ -174,11 +176,12 @@ sub processes_of
 	return map { m{(\d+)} } grep { (readlink("$_/cwd") // '') eq $dir } glob '/proc/[0-9]*';
 }
 
-# Try $test every 20 ms for up to $seconds; its last value.
+# Try $test every 20 ms for up to $seconds; its last value.  The limit is there for what
+# will never be, not for a slow machine.
 sub wait_until
 {
 	my ($test, $seconds) = @_;
-	my $end = time + ($seconds || 30);
+	my $end = time + ($seconds || 180);
 	my $value;
 	until ($value = $test->())
 	{

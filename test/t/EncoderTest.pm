@@ -44,7 +44,7 @@ sub kill_engine
 	my ($server) = @_;
 	my $pid = engine_pid($server);
 	kill 'KILL', $pid;
-	wait_until(sub { !-e "/proc/$pid" }, 20) or die "engine $pid outlives SIGKILL";
+	wait_until(sub { !-e "/proc/$pid" }) or die "engine $pid outlives SIGKILL";
 }
 
 # All engines of a server.  They keep their own /proc/PID/cwd to themselves, so
@@ -71,7 +71,7 @@ sub start_query
 	my $query = { out => '', err => '' };
 	$query->{handle} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-d', $server->connstr('postgres'), '-c', $sql ],
-		'<', \undef, '>', \$query->{out}, '2>', \$query->{err}, IPC::Run::timeout(60));
+		'<', \undef, '>', \$query->{out}, '2>', \$query->{err}, IPC::Run::timeout(600));
 	return $query;
 }
 
@@ -91,7 +91,7 @@ sub wait_until_waiting
 	return wait_until(sub {
 		$server->safe_psql('postgres',
 			"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%deephash_en%' AND pid <> pg_backend_pid()") >= ($n || 1);
-	}, 30);
+	});
 }
 
 # A psql that stays, for transactions that span other events.
@@ -101,7 +101,7 @@ sub start_session
 	my $session = { in => '', out => '', n => 0 };
 	$session->{handle} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-d', $server->connstr('postgres') ],
-		'<', \$session->{in}, '>', \$session->{out}, '2>&1', IPC::Run::timeout(60));
+		'<', \$session->{in}, '>', \$session->{out}, '2>&1', IPC::Run::timeout(600));
 	return $session;
 }
 

@@ -288,7 +288,7 @@ sub stop_load
 	kill 'TERM', map { $_->{pid} } @sessions;
 	my $load = end_load(@sessions);
 	wait_until(sub { !$server->safe_psql('postgres',
-		"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()") }, 60)
+		"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()") })
 	  or die 'sessions do not end';
 	return $load;
 }
