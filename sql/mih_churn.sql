@@ -67,7 +67,7 @@ SELECT rows = (SELECT count(*) FROM c) AS right_rows FROM mih_stats('mih_c');
 
 -- Churn does not make the file grow: pages are used again.
 CREATE TABLE sizes (round int, pages bigint);
-\set round 'UPDATE c SET code = code(64, id::text || clock_timestamp()::text); VACUUM c; INSERT INTO sizes SELECT (SELECT count(*) FROM sizes), pages FROM mih_stats(\'mih_c\')'
+\set round 'UPDATE c SET code = code(64, id || \' in round \' || (SELECT count(*) FROM sizes)); VACUUM c; INSERT INTO sizes SELECT (SELECT count(*) FROM sizes), pages FROM mih_stats(\'mih_c\')'
 :round;
 :round;
 :round;
@@ -112,11 +112,11 @@ SELECT rows = (SELECT count(*) FROM c) AS right_rows FROM mih_stats('mih_c');
 CREATE TABLE slow AS SELECT i AS id, code(256, i::text) AS code FROM generate_series(1, 4000) i;
 CREATE INDEX mih_slow ON slow USING mih (code) WITH (chunks = 16, pending_pages = 60000);
 INSERT INTO slow SELECT i, code(256, i::text) FROM generate_series(4001, 40000) i;
-SET statement_timeout = '15ms';
 \set VERBOSITY terse
-\set ON_ERROR_STOP off
+BEGIN;
+SET LOCAL statement_timeout = '15ms';
 SELECT mih_flush('mih_slow');
-SET statement_timeout = 0;
+ROLLBACK;
 SELECT same(format('SELECT code <~> %L FROM slow ORDER BY code <~> %1$L LIMIT 500', code(256, '39999')));
 INSERT INTO slow SELECT i, code(256, i::text) FROM generate_series(40001, 40100) i;
 SELECT mih_flush('mih_slow');

@@ -56,8 +56,8 @@ for my $name (sort keys %script)
 }
 for my $round (1 .. 3)
 {
-	$server->command_ok([ 'pgbench', '-n', '-c', 6, '-j', 2, '-T', 2, @files, $server->connstr('postgres') ],
-		"round $round: six sessions for two seconds");
+	$server->command_ok([ 'pgbench', '-n', '-c', 6, '-j', 2, '-t', 400, @files, $server->connstr('postgres') ],
+		"round $round: six sessions with 400 transactions each");
 	is($server->safe_psql('postgres', <<'SQL'), '0', "round $round: no two rows are near");
 SET enable_indexscan = off; SET enable_bitmapscan = off;
 SELECT count(*) FROM t a JOIN t b ON a.id < b.id AND a.code <~> b.code <= least(a.r, b.r);

@@ -11,7 +11,7 @@ use lib $FindBin::RealBin;
 use Deephash;
 use Test::More;
 
-my $seed = $ENV{DEEPHASH_SEED} || time % 1_000_000;
+my $seed = seed();
 srand($seed);
 diag("seed $seed");
 

@@ -12,7 +12,7 @@ use Deephash;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $seed = $ENV{DEEPHASH_SEED} || time % 1_000_000;
+my $seed = seed();
 srand($seed);
 diag("seed $seed");
 my $server = new_server('cancel', conf => <<'CONF');
@@ -101,16 +101,25 @@ sub cancel_again_and_again
 	my $takes = $server->safe_psql('postgres', "SELECT 1000 * extract(epoch FROM clock_timestamp() - statement_timestamp()) FROM mih_flush('mih_t')");
 	my $flushed = size('mih_t');
 	$server->safe_psql('postgres', "TRUNCATE t; $rows");
-	my $failed = 0;
-	for my $try (1 .. 20)
+	my ($failed, $largest) = (0, 0);
+	for my $try (1 .. 60)
 	{
 		my $timeout = 1 + int $takes * (0.2 + rand 0.4);
 		my ($status) = $server->psql('postgres', "SET statement_timeout = $timeout; " . ($try % 2 ? "SELECT mih_flush('mih_t')" : 'VACUUM t'), on_error_die => 0);
-		$failed++ if $status;
+		if ($status)
+		{
+			$failed++;
+			$largest = size('mih_t') if size('mih_t') > $largest;
+			last if $failed == 20;
+			next;
+		}
+		# It was done before its time: the measured flush was a slow one.
+		$takes *= 0.7;
+		$server->safe_psql('postgres', "TRUNCATE t; $rows");
 	}
-	note("a flush of $takes ms leaves $flushed bytes; after $failed that failed it is " . size('mih_t'));
+	note("a flush leaves $flushed bytes; after $failed that failed it is " . size('mih_t'));
 	cmp_ok($failed, '>', 2, "$failed flushes were cancelled");
-	cmp_ok(size('mih_t'), '<', $flushed * 1.1, 'the index does not grow by tries that fail');
+	cmp_ok($largest, '<', $flushed * 1.1, 'the index does not grow by tries that fail');
 	$server->safe_psql('postgres', 'VACUUM t');
 	is(orphans('mih_t'), 0, 'nothing is left');
 }

@@ -21,7 +21,7 @@ use File::Basename qw(basename dirname);
 use File::Path qw(make_path remove_tree);
 use Exporter 'import';
 
-our @EXPORT = qw(new_server new_standby top data_file server_log kill_server wait_until);
+our @EXPORT = qw(new_server new_standby top data_file server_log kill_server wait_until seed);
 
 my ($top, $base);
 
@@ -174,6 +174,14 @@ sub processes_of
 {
 	my $dir = abs_path($_[0]);
 	return map { m{(\d+)} } grep { (readlink("$_/cwd") // '') eq $dir } glob '/proc/[0-9]*';
+}
+
+# What a test with random parts is drawn from.  The same each time, so that what fails
+# in one place fails in the other; DEEPHASH_SEED=random looks for what is new.
+sub seed
+{
+	my $seed = $ENV{DEEPHASH_SEED} || 1;
+	return $seed eq 'random' ? time % 1_000_000 : $seed;
 }
 
 # Try $test every 20 ms for up to $seconds; its last value.  The limit is there for what
