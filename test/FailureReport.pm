@@ -47,7 +47,6 @@ sub summary
 	else
 	{
 		@best = (not_ok(@lines), sanitizer(@lines));
-		# What a program says that dies goes to the log of the server's Perl modules.
 		push @best, map { bounded_end(8, grep { !/^(?:#|\[|ok |\s*$)/ } read_lines($_)) } own_logs($job) unless grep { /^not ok/ } @best;
 	}
 	@best = bounded_end($shown, @lines) unless @best;
@@ -74,10 +73,13 @@ sub regress_parts
 sub program_parts
 {
 	my ($job, @lines) = @_;
-	return ([ 'what failed:', bounded(60, not_ok(@lines)) ],
+	my @failed = not_ok(@lines);
+	# What a program says that dies goes to the log of the server's Perl modules.
+	my @own = (grep { /^not ok/ } @failed) ? () : own_logs($job);
+	return ([ 'what failed:', bounded(60, @failed) ],
 		[ 'the sanitizer:', bounded(50, sanitizer(@lines)) ],
-		[ "the end of $job->{log}:", bounded_end(40, @lines) ],
-		map { [ "the end of $_:", bounded_end(20, read_lines($_)) ] } own_logs($job));
+		[ "the end of $job->{log}:", bounded_end(30, grep { !/^ok / } @lines) ],
+		map { [ "the end of $_:", bounded_end(20, read_lines($_)) ] } @own);
 }
 
 # The tests that failed, each with the diagnostics after it, and what gave up.
@@ -87,7 +89,7 @@ sub not_ok
 	my $open = 0;    # how many lines of diagnostics may still follow
 	for (@_)
 	{
-		if (/^not ok\b(?!.*#\s*(?:TODO|SKIP))/i) { push @found, $_; $open = 20 }
+		if (/^not ok\b(?!.*#\s*(?:TOD[O]|SKIP))/i) { push @found, $_; $open = 20 }
 		elsif (/^Bail out!/) { push @found, $_; $open = 5 }
 		elsif (/^(ok\b|1\.\.\d)/) { $open = 0 }
 		elsif ($open-- > 0) { push @found, $_ }

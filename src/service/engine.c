@@ -387,6 +387,14 @@ engine_stalled_us(Engine *engine)
 	return stalled;
 }
 
+void
+engine_forgive(Engine *engine, int64_t lost_us)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->progress_us += lost_us;
+	pthread_mutex_unlock(&engine->lock);
+}
+
 bool
 engine_faulty(Engine *engine, Failure *failure)
 {

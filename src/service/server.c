@@ -18,7 +18,8 @@
 enum
 {
 	STALL_SECONDS = 30, /* a client that stops in the middle of a request is cut off */
-	DRAIN_SECONDS = 10	/* an orderly end takes no longer */
+	DRAIN_SECONDS = 10, /* an orderly end takes no longer */
+	LOST_SECONDS = 3	/* a turn of the loop that takes so long was not our own */
 };
 
 /* ------------------------------------------------------------ the orderly end */
@@ -107,6 +108,25 @@ enum
 };
 
 /*
+ * The loop turns once a second at least.  Where it did not for long, the process was
+ * stopped, or the whole machine: then nobody is late, neither the device nor a client in
+ * the middle of a request.
+ */
+static void
+forgive_lost_time(Server *server)
+{
+	int64_t now = now_us();
+	int64_t lost = now - server->turned_us;
+
+	server->turned_us = now;
+	if (lost < LOST_SECONDS * INT64_C(1000000))
+		return;
+	engine_forgive(server->engine, lost);
+	for (Client *client = server->clients; client; client = client->next)
+		client->last_read_us += lost;
+}
+
+/*
  * A device or a driver that does not return holds its thread for good, so that there is
  * no orderly end to be had.
  */
@@ -145,6 +165,7 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 	int64_t drain_until = 0;
 	bool orderly = true;
 
+	server->turned_us = now_us();
 	for (;;)
 	{
 		int n = FIXED;
@@ -174,6 +195,7 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 			say('W', "poll failed: %s", strerror(errno));
 			break;
 		}
+		forgive_lost_time(server);
 		if (fds[LIFE].revents)
 		{
 			orderly = false;

@@ -219,6 +219,8 @@ extern void engine_times_reset(Engine *engine);
 extern ModelUse *engine_models(Engine *engine, int *count); /* as models_list */
 /* How long requests have been there of which none went a step on; 0: there are none. */
 extern int64_t engine_stalled_us(Engine *engine);
+/* So much time was lost to all threads alike, and does not count. */
+extern void engine_forgive(Engine *engine, int64_t lost_us);
 /* Has the device failed MAX_FAULTS times in a row?  If so, the reason. */
 extern bool engine_faulty(Engine *engine, Failure *failure);
 /* Ends the threads; requests still queued are freed. */

@@ -49,6 +49,7 @@ typedef struct Server
 	struct NnPool *pool; /* of the CPU device */
 	int listen_fd;
 	int64_t accept_again_us; /* out of file descriptors: not before this */
+	int64_t turned_us;		 /* when the loop turned last */
 	int wake;				 /* eventfd: the engine finished something */
 	Client *clients;
 	int nclients;

@@ -3,6 +3,8 @@
  *	  An engine whose device fails again and again, or does not return: it leaves with
  *	  the reason.  A device that fails now and then is borne.
  */
+#include <signal.h>
+
 #include "service_process.h"
 
 static char dir[] = "/tmp/deephash_faults.XXXXXX";
@@ -25,6 +27,16 @@ run_every_third(NnNet *net, const uint8_t *images, int n, float *out, NnError *e
 
 	return ++calls % 3 == 0 ? nn_cpu_device.run(net, images, n, out, err)
 							: run_never(net, images, n, out, err);
+}
+
+/* Half a second, in pieces: what is left of it when the process was stopped is not over.
+ */
+static bool
+run_slowly(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
+{
+	for (int i = 0; i < 10; i++)
+		usleep(50000);
+	return nn_cpu_device.run(net, images, n, out, err);
 }
 
 static bool
@@ -126,12 +138,32 @@ test_device_that_hangs(void **state)
 	assert_non_null(strstr(words, "F device cpu: no request got on for 300 ms"));
 }
 
+/* Time in which the whole process is stopped is not the device's. */
+static void
+test_stopped_process(void **state)
+{
+	Process p = start(run_slowly, 3500000);
+	char text[1000];
+	char words[4000];
+
+	(void) state;
+	process_send(p.client, DEEPHASH_ENCODE, 1, model, &jpeg);
+	usleep(200000);
+	assert_int_equal(kill(p.pid, SIGSTOP), 0);
+	usleep(4500000);
+	assert_int_equal(kill(p.pid, SIGCONT), 0);
+	assert_int_equal(process_receive(p.client, text, sizeof(text)), DEEPHASH_OK);
+	process_quit(&p, words, sizeof(words));
+	assert_null(strstr(words, "F "));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_repeated_faults),
 									   cmocka_unit_test(test_faults_now_and_then),
-									   cmocka_unit_test(test_device_that_hangs)};
+									   cmocka_unit_test(test_device_that_hangs),
+									   cmocka_unit_test(test_stopped_process)};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
