@@ -106,6 +106,7 @@ test_planned(void **state)
 		{"vit-ti", 224, 8, TAPE_RECOMPUTE, 67},
 		{"speednet width1=48 width2=160 width3=160", 32, 512, TAPE_TRAIN, 297},
 		{"speednet width1=48 width2=160 width3=160", 32, 512, TAPE_EVALUATE, 5},
+		{"alexnet", 224, 32, TAPE_TRAIN, 337},
 	};
 
 	(void) state;

@@ -79,6 +79,7 @@ tape_free(Tape *t)
 	pthread_mutex_destroy(&t->lock);
 	pthread_cond_destroy(&t->turned);
 	free(t->arena);
+	free(t->rows);
 	free(t->packed);
 	free(t->sum);
 	free(t->grad);

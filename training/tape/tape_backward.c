@@ -308,6 +308,12 @@ tape_backward_outputs(Tape *t, const float *const *grad_out, bool accumulate)
 		bool norm = t->graph->node[seg->first].kind == NN_BATCHNORM &&
 					t->node[seg->first].wants_grad;
 
+		if (t->node[seg->first].whole)
+		{
+			if (t->node[seg->first].wants_grad)
+				tape_whole_backward(t, seg->first);
+			continue;
+		}
 		if (norm)
 			memset(t->node[seg->first].sums, 0,
 				   TAPE_SLICES * 2 * t->node[seg->first].channels * sizeof(double));

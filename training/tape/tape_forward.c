@@ -204,6 +204,11 @@ tape_forward(Tape *t, const uint8_t *images, int n, bool train, float momentum)
 				settle_batchnorm(t, i);
 		if (train)
 			clear_moments(t, s);
+		if (t->node[seg->first].whole)
+		{
+			tape_whole_forward(t, seg->first);
+			continue;
+		}
 		tape_pack(t, seg, false);
 		tape_slices(t, forward_slice, seg);
 	}

@@ -33,6 +33,9 @@
 
 #include <pthread.h>
 
+/* Weights from which a layer that sees a picture as one row is run by tape_whole.c. */
+#define TAPE_WHOLE_PARAMS (256 * 1024)
+
 typedef struct TapeNode
 {
 	size_t size; /* floats of one picture's output */
@@ -53,6 +56,7 @@ typedef struct TapeNode
 	size_t saved_at;
 	size_t param_at[NN_MAX_PARAMS];	 /* of its gradients among the segment's */
 	bool param_added[NN_MAX_PARAMS]; /* a later node has that parameter too */
+	bool whole;						 /* run over the whole batch: a segment of its own */
 	bool direct;					 /* convolution by conv_direct.c */
 	NnDirect conv;
 	size_t packed_at, packed_input_at; /* its weights among those of its segment */
@@ -85,6 +89,7 @@ struct Tape
 	size_t scratch_size;  /* floats */
 	size_t op_scratch_at; /* where the operation's own part begins */
 	size_t slice_grad_at; /* where in scratch a slice gathers gradients of its segment */
+	float *rows;		  /* inputs of the node that tape_whole.c is at */
 	float *packed;		  /* weights of the segment under way */
 	float *sum;			  /* its gradients, all slices */
 	float *grad;		  /* all gradients, in the parameters' layouts */
@@ -113,7 +118,15 @@ extern bool tape_reads_output(const NnNode *node);
 /* tape_memory.c: places for everything; false: out of memory. */
 extern bool tape_take_memory(Tape *t);
 
-/* Do slices gather the gradient of node i's parameter p?  (A batch norm's are its sums.)
+/* tape_whole.c */
+extern bool tape_is_whole(const Tape *t, int node);
+extern size_t tape_whole_rows(const Tape *t, int node); /* floats */
+extern void tape_whole_forward(Tape *t, int node);
+extern void tape_whole_backward(Tape *t, int node);
+
+/*
+ * Do slices gather the gradient of node i's parameter p?  (A batch norm's are its sums;
+ * those of a layer run whole are written where they belong.)
  */
 static inline bool
 tape_gathers(const Tape *t, int i, int p)
@@ -121,7 +134,8 @@ tape_gathers(const Tape *t, int i, int p)
 	const NnNode *node = &t->graph->node[i];
 
 	return t->backward && t->node[i].wants_grad && node->kind != NN_BATCHNORM &&
-		   node->param[p] >= 0 && t->graph->param[node->param[p]].trainable;
+		   !t->node[i].whole && node->param[p] >= 0 &&
+		   t->graph->param[node->param[p]].trainable;
 }
 
 /* Pictures begin .. end-1 of slice s. */

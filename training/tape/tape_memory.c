@@ -254,6 +254,8 @@ op_scratch(const Tape *t, int i)
 	int group = t->segment[t->node[i].segment].group;
 	size_t need = 0;
 
+	if (t->node[i].whole)
+		return 0;
 	if (t->node[i].direct)
 		return nn_direct_scratch(&t->node[i].conv, group);
 	if (nn_op[node->kind].scratch)
@@ -351,6 +353,7 @@ tape_take_memory(Tape *t)
 	size_t need = 0;
 	size_t packed = 0;
 	size_t gradients = 0;
+	size_t rows = 0;
 	bool ok = true;
 
 	for (int s = 0; ok && s < t->nsegments; s++)
@@ -368,6 +371,8 @@ tape_take_memory(Tape *t)
 		size_t scratch = op_scratch(t, i);
 
 		need = scratch > need ? scratch : need;
+		if (t->node[i].whole && tape_whole_rows(t, i) > rows)
+			rows = tape_whole_rows(t, i);
 		if (g->node[i].kind == NN_BATCHNORM)
 			ok = take_batchnorm(t, &t->node[i]);
 	}
@@ -377,6 +382,7 @@ tape_take_memory(Tape *t)
 	ok = ok && take_arena(t);
 	for (int i = 0; ok && i < t->threads; i++)
 		t->scratch[i] = take(t, t->scratch_size * sizeof(float), &ok);
+	t->rows = take(t, rows * sizeof(float), &ok);
 	t->packed = take(t, packed * sizeof(float), &ok);
 	t->sum = take(t, gradients * sizeof(float), &ok);
 	return ok && (!t->backward || take_gradients(t));

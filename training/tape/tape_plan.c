@@ -155,6 +155,20 @@ trainable_floats(const Tape *t, int i)
 	return floats;
 }
 
+/* Is there a cut before node i, which is not the first of all?  params: since the last.
+ */
+static bool
+begins_segment(const Tape *t, int i, size_t params)
+{
+	const NnNode *node = &t->graph->node[i];
+
+	if (t->node[i].whole || t->node[i - 1].whole)
+		return true;
+	return t->backward &&
+		   (node->kind == NN_BATCHNORM ||
+			(params > SEGMENT_PARAMS && node->nparams > 0 && is_narrow(t->graph, i)));
+}
+
 static void
 find_segments(Tape *t)
 {
@@ -166,9 +180,7 @@ find_segments(Tape *t)
 	{
 		const NnNode *node = &g->node[i];
 
-		if (t->backward && i > t->segment[s].first &&
-			(node->kind == NN_BATCHNORM ||
-			 (params > SEGMENT_PARAMS && node->nparams > 0 && is_narrow(g, i))))
+		if (i > t->segment[s].first && begins_segment(t, i, params))
 		{
 			t->segment[s].end = i;
 			t->segment[++s].first = i;
@@ -291,6 +303,11 @@ void
 tape_plan(Tape *t)
 {
 	find_wanted(t);
+	for (int i = 0; i < t->graph->nnodes; i++)
+	{
+		t->node[i].whole = tape_is_whole(t, i);
+		t->node[i].direct = t->node[i].direct && !t->node[i].whole;
+	}
 	find_segments(t);
 	find_first_writers(t);
 	keep_what_crosses(t);
