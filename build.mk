@@ -25,7 +25,7 @@ $(B)/share/deephash/recipes/%.ini: training/recipes/%.ini
 	cp $< $@
 
 GPU_SRC = $(wildcard gpu/*.cu)
-GPU_HOST_FLAGS = -x c++ -std=gnu++17 -O2 -g -Wall -Wextra -fno-exceptions -fno-rtti -Isrc -I. -MMD -MP
+GPU_HOST_FLAGS = -x c++ -std=gnu++17 -O2 -g -fPIC -Wall -Wextra -fno-exceptions -fno-rtti -Isrc -I. -MMD -MP
 
 # The libraries, the programs and the unit tests, built below $(1) with the
 # further flags $(2).  The libraries of the two programs are theirs without main.
@@ -54,16 +54,16 @@ $(1)/unit/%: $(1)/obj/test/unit/%.o $(1)/lib/libtraining.a $(1)/lib/libservice.a
 	$$(LIBCC) $$(LIBFLAGS) $(2) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) -lcmocka $$(LIBLIBS)
 
 # The CUDA device compiled for the host (gpu/machine.h), for its tests.
-$(1)/obj/gpu-host/%.o: gpu/%.cu
+$(1)/obj/gpu/host/%.o: gpu/%.cu
 	@mkdir -p $$(@D)
 	$$(CXX) $$(GPU_HOST_FLAGS) $(2) -c -o $$@ $$<
 $(1)/obj/test/unit/gpu_host.o: test/unit/gpu_host.cc
 	@mkdir -p $$(@D)
 	$$(CXX) $$(GPU_HOST_FLAGS) $(2) -c -o $$@ $$<
 $(1)/unit/test_gpu_ops $(1)/unit/test_gpu_plan: $(1)/obj/test/unit/gpu_host.o
-$(1)/unit/test_gpu_learner $(1)/unit/test_gpu_serving: $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu-host/%.o)
+$(1)/unit/test_gpu_learner $(1)/unit/test_gpu_serving: $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu/host/%.o)
 $(1)/unit/test_gpu_serving: $(1)/obj/test/unit/gpu_host.o
--include $(1)/obj/test/unit/gpu_host.d $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu-host/%.d)
+-include $(1)/obj/test/unit/gpu_host.d $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu/host/%.d)
 
 -include $$(patsubst %.c,$(1)/obj/%.d,$$(LIB_SRC) $$(SERVICE_SRC) $$(TRAIN_SRC) $$(UNIT_SRC))
 endef
@@ -72,6 +72,19 @@ $(eval $(call compiled_below,$(B)/asan,$(SANITIZE)))
 .SECONDARY:
 
 # ------------------------------------------------------------------ CUDA plug-in
+# The plug-in is opened with its names to itself, so it brings what it needs of nn.
+GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o tolerance.o)
+
+# The same plug-in for a machine without a GPU, to test the service with it
+# (test/t/106_stages.pl): an engine that has it beside it.
+HOST_ENGINE = $(B)/host-engine/deephash-encoder $(B)/host-engine/deephash-cuda.so
+$(B)/host-engine/deephash-encoder: $(B)/bin/deephash-encoder
+	@mkdir -p $(@D)
+	cp $< $@
+$(B)/host-engine/deephash-cuda.so: $(GPU_SRC:gpu/%.cu=$(B)/obj/gpu/host/%.o) $(GPU_NN_OBJ)
+	@mkdir -p $(@D)
+	$(CXX) -shared -Wl,--no-undefined -o $@ $^ -lm -ldl
+
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
 ifneq ($(NVCC),)
 gpu-plugin: $(if $(GPU_SRC),$(B)/lib/deephash-cuda.so)
@@ -81,8 +94,6 @@ NVCC_ARCH ?= -gencode arch=compute_75,code=compute_75 -gencode arch=compute_90,c
 NVCC_FLAGS = -O3 -std=c++17 $(NVCC_ARCH) --extended-lambda -Xcompiler -fPIC,-Wall,-Wextra -Isrc -I.
 CUBLAS_PATH = -Xlinker -rpath,$(abspath $(dir $(realpath $(NVCC)))../lib64)
 GPU_OBJ = $(GPU_SRC:%.cu=$(B)/obj/%.o)
-# The plug-in is opened with its names to itself, so it brings what it needs of nn.
-GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o tolerance.o)
 $(GPU_OBJ): $(B)/obj/%.o: %.cu $(wildcard gpu/*.h src/nn/*.h)
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
@@ -142,7 +153,7 @@ UNIT_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 ASAN_BIN = $(UNIT_SRC:test/unit/%.c=$(B)/asan/unit/%)
 
 .PHONY: check-build unit sanitize regress isolation property tap
-check-build: tree fixtures $(UNIT_BIN) $(ASAN_BIN) $(B)/asan/bin/deephash-encoder
+check-build: tree fixtures $(HOST_ENGINE) $(UNIT_BIN) $(ASAN_BIN) $(B)/asan/bin/deephash-encoder
 
 # Models and images for the tests of the encoder.
 .PHONY: fixtures
@@ -164,7 +175,7 @@ isolation: tree
 	@test/run isolation
 property: tree
 	@test/run property
-tap: tree fixtures
+tap: tree fixtures $(HOST_ENGINE)
 	@test/run tap
 # KILLS=N, SEED=N: the server dies so often under load (test/t/010_crash.pl).
 .PHONY: crash
