@@ -212,7 +212,7 @@ $(B)/bench/engine: bench/engine.c $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
 .PHONY: bench-encode
 bench-encode: tree $(B)/bench/encode
 	@bench/encode.sh $(if $(QUICK),--quick)
-$(B)/bench/encode: bench/encode.c $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
+$(B)/bench/encode: bench/encode.c $(B)/lib/libtraining.a $(B)/lib/libservice.a $(B)/lib/libdeephash.a
 	@mkdir -p $(@D)
 	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
 

@@ -4,20 +4,24 @@
  *
  *	encode model ARCHITECTURE FILE
  *	encode batches MODEL MANIFEST BATCH THREADS SECONDS DEVICE
- *	encode alone MODEL MANIFEST SECONDS DEVICE
+ *	encode alone MODEL MANIFEST THREADS SECONDS DEVICE
  *	encode computing MODEL BATCH THREADS SECONDS DEVICE
  *
  * Model writes a network of 64 bits with random weights for pictures of 224 x 224.
  *
  * Batches decodes, resizes and encodes the files that MANIFEST names, over and over:
- *THREADS threads decode a batch, then the device computes it, on the CPU with as many
- *threads; other devices compute while the next batch is decoded.  Prints pictures a
- *second, CPU milliseconds a picture and how many of them decoding (and resizing) takes.
+ *THREADS threads decode a batch, then the device computes it, the CPU with as many
+ *threads; a device that works beside the CPU computes while the next batch is decoded.
+ *Prints pictures a second, CPU milliseconds a picture and how many of them decoding (and
+ *resizing) takes.
  *
- * Alone decodes and computes one picture at a time, in one thread, and prints each
- * picture's number in the manifest and milliseconds.
+ * Alone decodes and computes one picture at a time, as a lone request is, and prints the
+ * milliseconds of each.
  *
- * Computing runs the network alone over full batches and prints pictures a second.
+ * Computing runs the network alone over full batches and prints pictures a second and the
+ * precision.
+ *
+ * Networks run as in the service (service/service.h, Runner).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +36,7 @@
 #include "nn/device.h"
 #include "nn/model.h"
 #include "nn/pool.h"
+#include "service/service.h"
 #include "training/arch/arch.h"
 
 typedef struct File
@@ -46,13 +51,13 @@ typedef struct Bench
 	ImagePreprocess pre;
 	size_t image_bytes;
 	const NnDevice *device;
-	NnNet *net;
+	bool beside; /* it works beside the CPU */
+	Runner *runner;
+	NnStage stage[2];
 	int batch;
 	NnPool *pool; /* decodes */
 	File *file;
 	int nfiles;
-	float *logits;
-	uint8_t *codes;
 	_Atomic int64_t decode_ns; /* CPU time of all decoding */
 } Bench;
 
@@ -164,6 +169,17 @@ read_files(Bench *b, const char *manifest)
 		die(manifest, "names no pictures");
 }
 
+static NnStage
+make_stage(const Bench *b)
+{
+	int bits = b->model->info.bits;
+
+	return (NnStage){.images = take(b->batch * b->image_bytes),
+					 .codes = take(b->batch * hamming_bytes(bits)),
+					 .logits = take(b->batch * bits * sizeof(float)),
+					 .doubts = take(b->batch * sizeof(uint32_t))};
+}
+
 static void
 open_bench(Bench *b, const char *path, const char *device, int batch, int threads)
 {
@@ -183,26 +199,39 @@ open_bench(Bench *b, const char *path, const char *device, int batch, int thread
 	b->device = nn_device(device, "build/lib", &err);
 	if (b->device == NULL)
 		die(device, err.text);
+	b->beside = device_has_stages(b->device);
 	b->batch = batch;
-	b->net = b->device->load(&b->model->graph, batch, threads, &err);
+	b->runner =
+		runner_open(b->device, b->model,
+					&(NnServing){.max_batch = batch,
+								 .threads = threads,
+								 .precision = device_precision(b->device, PRECISION_AUTO),
+								 .thresholds = b->model->thresholds,
+								 .graphs = true},
+					&err);
 	b->pool = nn_pool_new(threads);
-	if (b->net == NULL || b->pool == NULL)
-		die(path, b->net ? "no threads" : err.text);
-	b->logits = take((size_t) batch * info->bits * sizeof(float));
-	b->codes = take((size_t) batch * hamming_bytes(info->bits));
+	if (b->runner == NULL || b->pool == NULL)
+		die(path, b->runner ? "no threads" : err.text);
+	for (int k = 0; k < 2; k++)
+		b->stage[k] = b->beside ? *runner_stage(b->runner, k) : make_stage(b);
 }
 
 static void
 close_bench(Bench *b)
 {
-	b->device->unload(b->net);
+	for (int k = 0; k < 2 && !b->beside; k++)
+	{
+		free(b->stage[k].images);
+		free(b->stage[k].codes);
+		free(b->stage[k].logits);
+		free(b->stage[k].doubts);
+	}
+	runner_close(b->runner);
 	nn_pool_free(b->pool);
 	nn_model_close(b->model);
 	for (int i = 0; i < b->nfiles; i++)
 		free(b->file[i].data);
 	free(b->file);
-	free(b->logits);
-	free(b->codes);
 }
 
 /* ------------------------------------------------------------------ encoding */
@@ -218,18 +247,24 @@ decode(Bench *b, int i, uint8_t *pixels)
 		die("a picture", err.text);
 }
 
-/* Codes of n decoded pictures. */
+/* Codes of the n decoded pictures in stage k: begin, and be done. */
 static void
-compute(Bench *b, const uint8_t *pixels, int n)
+begin(Bench *b, int k, int n)
 {
-	const NnModelInfo *info = &b->model->info;
 	NnError err = {""};
 
-	if (!b->device->run(b->net, pixels, n, b->logits, &err))
+	if (b->beside && !runner_submit(b->runner, k, n, false, &err))
 		die(b->device->name, err.text);
-	for (int i = 0; i < n; i++)
-		hamming_pack(b->logits + (size_t) i * info->bits, b->model->thresholds,
-					 info->bits, b->codes + i * hamming_bytes(info->bits));
+}
+
+static void
+end(Bench *b, int k, int n)
+{
+	NnError err = {""};
+
+	if (b->beside ? !runner_wait(b->runner, k, &err)
+				  : !runner_run(b->runner, &b->stage[k], n, &err))
+		die(b->device->name, err.text);
 }
 
 typedef struct Decoding
@@ -256,48 +291,24 @@ decode_some(void *arg, int begin, int end, int thread)
 	d->bench->decode_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
-static void *
-decode_batch(void *arg)
-{
-	Decoding *d = arg;
-
-	atomic_store(&d->next, 0);
-	nn_parallel(d->bench->pool, nn_pool_threads(d->bench->pool), decode_some, d);
-	return NULL;
-}
-
-/* Where the device is not the CPU, the next batch is decoded meanwhile. */
+/* The next batch into stage k. */
 static void
-one_batch(Bench *b, Decoding *now, Decoding *next)
+decode_batch(Bench *b, int k, int first)
 {
-	bool ahead = b->device != &nn_cpu_device;
-	pthread_t thread;
+	Decoding d = {.bench = b, .first = first, .pixels = b->stage[k].images};
 
-	next->first = now->first + b->batch;
-	if (ahead && pthread_create(&thread, NULL, decode_batch, next) != 0)
-		die("decoding", "no thread");
-	compute(b, now->pixels, b->batch);
-	if (ahead)
-		pthread_join(thread, NULL);
-	else
-		decode_batch(next);
+	nn_parallel(b->pool, nn_pool_threads(b->pool), decode_some, &d);
 }
 
 static void
 batches(Bench *b, double seconds)
 {
-	Decoding d[2];
 	int64_t start = 0, cpu = 0, wall = 0;
 	int runs = -1; /* one to warm up */
+	int first = 0;
 
-	for (int i = 0; i < 2; i++)
-	{
-		d[i].bench = b;
-		d[i].first = 0;
-		d[i].pixels = take(b->batch * b->image_bytes);
-	}
-	decode_batch(&d[0]);
-	for (int turn = 0; runs < 1 || (double) wall < seconds * 1e9; turn ^= 1)
+	decode_batch(b, 0, first);
+	for (int k = 0; runs < 1 || (double) wall < seconds * 1e9; k ^= 1)
 	{
 		if (runs++ == 0)
 		{
@@ -305,7 +316,9 @@ batches(Bench *b, double seconds)
 			start = clock_ns(CLOCK_MONOTONIC);
 			cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 		}
-		one_batch(b, &d[turn], &d[!turn]);
+		begin(b, k, b->batch);
+		decode_batch(b, k ^ 1, first += b->batch);
+		end(b, k, b->batch);
 		wall = clock_ns(CLOCK_MONOTONIC) - start;
 	}
 	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
@@ -314,14 +327,11 @@ batches(Bench *b, double seconds)
 
 	printf("%.3f %.4f %.4f\n", images / ((double) wall / 1e9),
 		   (double) cpu / 1e6 / images, (double) b->decode_ns / 1e6 / images);
-	free(d[0].pixels);
-	free(d[1].pixels);
 }
 
 static void
 alone(Bench *b, double seconds)
 {
-	uint8_t *pixels = take(b->image_bytes);
 	int64_t start = 0;
 
 	for (int i = -3;; i++)
@@ -332,33 +342,42 @@ alone(Bench *b, double seconds)
 			start = began;
 		if (i > 0 && (double) (began - start) > seconds * 1e9)
 			break;
-		decode(b, i < 0 ? 0 : i, pixels);
-		compute(b, pixels, 1);
+		decode(b, i < 0 ? 0 : i, b->stage[0].images);
+		begin(b, 0, 1);
+		end(b, 0, 1);
 		if (i >= 0)
-			printf("%d %.4f\n", i % b->nfiles,
-				   (double) (clock_ns(CLOCK_MONOTONIC) - began) / 1e6);
+			printf("%.4f\n", (double) (clock_ns(CLOCK_MONOTONIC) - began) / 1e6);
 	}
-	free(pixels);
 }
 
+/* Two batches are under way where the device is beside the CPU. */
 static void
 computing(Bench *b, double seconds)
 {
-	uint8_t *pixels = take(b->batch * b->image_bytes);
 	int64_t start = 0, wall;
-	int runs = -2; /* to warm up */
+	int runs = -3; /* to warm up */
 
-	for (size_t i = 0; i < b->batch * b->image_bytes; i++)
-		pixels[i] = (uint8_t) (i * 2654435761u >> 24);
-	do
+	for (int k = 0; k < 2; k++)
+	{
+		for (size_t i = 0; i < b->batch * b->image_bytes; i++)
+			b->stage[k].images[i] = (uint8_t) ((i + k) * 2654435761u >> 24);
+	}
+	begin(b, 0, b->batch);
+	for (int k = 0;; k ^= 1)
 	{
 		if (runs++ == 0)
 			start = clock_ns(CLOCK_MONOTONIC);
-		compute(b, pixels, b->batch);
+		begin(b, k ^ 1, b->batch);
+		end(b, k, b->batch);
 		wall = clock_ns(CLOCK_MONOTONIC) - start;
-	} while (runs < 1 || (double) wall < seconds * 1e9);
-	printf("%.3f\n", (double) runs * b->batch / ((double) wall / 1e9));
-	free(pixels);
+		if (runs > 0 && (double) wall > seconds * 1e9)
+		{
+			end(b, k ^ 1, b->batch);
+			break;
+		}
+	}
+	printf("%.3f %s\n", (double) runs * b->batch / ((double) wall / 1e9),
+		   precision_name(device_precision(b->device, PRECISION_AUTO)));
 }
 
 int
@@ -378,11 +397,11 @@ main(int argc, char **argv)
 		open_bench(&b, argv[2], argv[7], atoi(argv[4]), atoi(argv[5]));
 		batches(&b, atof(argv[6]));
 	}
-	else if (strcmp(what, "alone") == 0 && argc == 6)
+	else if (strcmp(what, "alone") == 0 && argc == 7)
 	{
 		read_files(&b, argv[3]);
-		open_bench(&b, argv[2], argv[5], 1, 1);
-		alone(&b, atof(argv[4]));
+		open_bench(&b, argv[2], argv[6], 1, atoi(argv[4]));
+		alone(&b, atof(argv[5]));
 	}
 	else if (strcmp(what, "computing") == 0 && argc == 7)
 	{

@@ -7,6 +7,9 @@
 #   ROUNDS=3                     all measurements take turns; medians count
 #   SECONDS_EACH=2               of each measurement, more where pictures take long
 #   SESSIONS="1 2 8 32"          concurrent sessions
+#   PEER=1                       also PyTorch's inference; always on a GPU, where there is one
+#   PYTHON=PROGRAM               python3 with PyTorch
+#   RESULT=FILE                  instead of bench/results/encode-DATE.txt
 #   DEEPHASH_DATA=FOLDER         with CIFAR-10 and photographs; made-up scenes otherwise
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -31,7 +34,7 @@ jit = off
 autovacuum = off
 max_wal_size = '4GB'
 checkpoint_timeout = '1h'"
-	exec test/with-cluster.sh build/bench/cluster bench/encode.sh
+	exec test/with-cluster.sh build/bench/encode-cluster bench/encode.sh
 fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/deephash-encode.XXXXXX")
@@ -110,10 +113,9 @@ bare() { # MODEL: in batches
 		awk '{ print "bare", $1, $2, $3, "- - -" }' >>"$work/log"
 }
 
-bare_alone() { # MODEL: latencies, by picture too
-	build/bench/encode alone "$work/$1" "$work/$1.list" "$seconds" "$device" >"$work/alone"
-	cat "$work/alone" >>"$work/alone.all"
-	sort -g -k2 "$work/alone" | awk '{ v[NR] = $2; sum += $2 }
+bare_alone() { # MODEL: latencies
+	build/bench/encode alone "$work/$1" "$work/$1.list" "$threads" "$seconds" "$device" | sort -g |
+		awk '{ v[NR] = $1; sum += $1 }
 		function p(q) { return v[int(1 + q * (NR - 1))] }
 		END { print "bare_alone", 1000 * NR / sum, "- -", p(0.5), p(0.95), p(0.99) }' >>"$work/log"
 }
@@ -135,7 +137,6 @@ together() { # WHAT SESSIONS STATEMENT: one picture at a time each
 	wait
 	if grep -h ERROR "$work"/session.*; then exit 1; fi
 	sql -c "SELECT rates('$1')" >>"$work/log"
-	[ "$1" != 1 ] || sql -F ' ' -c "SELECT photo, ms FROM timing" >>"$work/one.all"
 }
 
 many() { # WHAT STATEMENT: one statement for $images pictures
@@ -148,11 +149,11 @@ round() { # MODEL
 	local n
 	for n in $sessions; do
 		[ "$n" != 1 ] || bare_alone "$1"
-		together "$n" "$n" "PERFORM deephash_encode(jpeg, 'm') FROM photo WHERE id = \$1"
+		together "$n" "$n" "PERFORM deephash_encode(jpeg, 'm') FROM photo WHERE id = picture"
 		[ "$n" != 1 ] || bare_alone "$1"
 		bare "$1"
 	done
-	together insert 1 "INSERT INTO by_row SELECT id, jpeg FROM photo WHERE id = \$1"
+	together insert 1 "INSERT INTO by_row SELECT id, jpeg FROM photo WHERE id = picture"
 	many array "SELECT cardinality(deephash_encode_array(array_agg(jpeg), 'm')) FROM ($rows) s"
 	many set "SELECT count(code) FROM deephash_encode_set((SELECT array_agg(jpeg) FROM ($rows) s), 'm')"
 	many statement "INSERT INTO by_statement (jpeg) SELECT jpeg FROM ($rows) s"
@@ -166,20 +167,34 @@ round() { # MODEL
 
 # ---------------------------------------------------------------------- a model
 
-# The mean over pictures of their fastest time here less the fastest there.
-fastest_over() {
-	awk 'FNR == NR { if (!($1 in a) || $2 < a[$1]) a[$1] = $2; next }
-		{ if (!($1 in b) || $2 < b[$1]) b[$1] = $2 }
-		END { for (i in b) if (i in a) { n++; sum += b[i] - a[i] }
-			if (n) printf "; over each of %d pictures by the fastest of its times %.3f ms\n", n, sum / n; else print "" }' "$work/alone.all" "$work/one.all"
+# The network alone in full batches, and in PyTorch: medians of three.
+network() { # MODEL
+	local python= candidate line rates precision peers
+	for ((r = 0; r < 3; r++)); do
+		build/bench/encode computing "$work/$1" $batch "$threads" "$seconds" "$device"
+	done >"$work/computing"
+	precision=$(awk '{ print $2; exit }' "$work/computing")
+	rates=$(awk '{ print $1 }' "$work/computing" | median)
+	line="  the network alone, batches of $batch, $precision: $rates pictures a second"
+	for candidate in ${PYTHON:-} python3 /usr/bin/python3; do
+		if "$candidate" -c "import torch; exit('$device' == 'cuda' and not torch.cuda.is_available())" 2>/dev/null; then
+			python=$candidate
+			break
+		fi
+	done
+	if [ -n "$python" ] && [ "$1" != bundled ]; then
+		peers=$(for ((r = 0; r < 3; r++)); do
+			OMP_NUM_THREADS=$threads "$python" bench/encode/peer.py "$1" $batch "$seconds" "$device" "$precision"
+		done | median)
+		line+="; PyTorch $peers, ratio $(awk "BEGIN { printf \"%.2f\", $rates / $peers }")"
+	fi
+	echo "$line"
 }
 
 measure() { # MODEL
 	local started=$SECONDS
 	set_up "$1"
 	: >"$work/log"
-	: >"$work/alone.all"
-	: >"$work/one.all"
 	bare "$1"
 	rate=$(awk '{ print $2 }' "$work/log")
 	images=$(awk -v r="$rate" -v s="$seconds" 'BEGIN { n = int(r * s); print (n < 64 ? 64 : n > 20000 ? 20000 : n) }')
@@ -193,7 +208,7 @@ measure() { # MODEL
 	echo "$1: $(wc -l <"$work/$1.list") $about, $(awk '{ system("stat -Lc %s " $0) }' "$work/$1.list" |
 		awk '{ n += $1 } END { printf "%.1f", n / NR / 1000 }') kB each; statements of $images pictures; load $(load)"
 	awk -v batch=$batch -v sessions="$sessions" -f bench/encode/table.awk "$work/log"
-	if [ -s "$work/one.all" ]; then fastest_over; fi
+	[ "$device" = cpu ] && [ -z "${PEER:-}" ] || network "$1"
 	echo "  ($((SECONDS - started)) s)"
 }
 

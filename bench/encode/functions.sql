@@ -21,24 +21,26 @@ CREATE FUNCTION engine_cpu() RETURNS float8 LANGUAGE sql VOLATILE AS
 	       string_to_array(regexp_replace(pg_read_file('/proc/' || pid || '/stat'), '^.*\) ', ''), ' ') f$$;
 
 -- Encode one picture after another until the row in begun says stop; the pictures go
--- round, and each session begins at another.  The statement is told here as a string so
--- that the loop can be that of a search or of an insert; $1 is the picture's number.
-CREATE FUNCTION encode_alone(what text, session int, statement text) RETURNS void LANGUAGE plpgsql AS $$
+-- round, and each session begins at another.  The statement becomes part of the loop, so
+-- that a time holds nothing but its execution; in it `picture` is the picture's number.
+CREATE FUNCTION encode_alone(what text, session int, statement text) RETURNS void LANGUAGE plpgsql AS $make$
+BEGIN
+	EXECUTE format($format$
+CREATE FUNCTION pg_temp.loop(what text, session int) RETURNS void LANGUAGE plpgsql AS $loop$
 DECLARE
 	total int := (SELECT count(*) FROM photo);
-	id int := (session - 1) * 7919; -- the first as the bare engine
+	picture int := (session - 1) * 7919; -- the first as the bare engine
 	stop_at timestamptz;
 	start timestamptz;
 	ended timestamptz;
-	ids int[] := '{}';
-	at float8[] := '{}';
-	ms float8[] := '{}';
+	pictures int[] := '{}';
+	starts timestamptz[] := '{}';
+	ends timestamptz[] := '{}';
 	mine float8;
 	engines float8;
 BEGIN
-	EXECUTE format('CREATE OR REPLACE FUNCTION pg_temp.one(int) RETURNS void LANGUAGE plpgsql AS
-		$f$BEGIN %s; END$f$', statement);
-	PERFORM pg_temp.one(0); -- connect
+	picture := picture %% total;
+	%1$s; -- connect
 	LOOP
 		SELECT stop INTO stop_at FROM begun;
 		EXIT WHEN FOUND;
@@ -48,17 +50,19 @@ BEGIN
 	engines := engine_cpu();
 	LOOP
 		start := clock_timestamp();
-		EXIT WHEN start > stop_at AND cardinality(ids) > 1;
-		PERFORM pg_temp.one(id % total);
+		EXIT WHEN start > stop_at AND cardinality(pictures) > 1;
+		%1$s;
 		ended := clock_timestamp();
-		ids := ids || id % total;
-		at := at || seconds(ended);
-		ms := ms || 1000 * (seconds(ended) - seconds(start));
-		id := id + 1;
+		pictures := pictures || picture;
+		starts := starts || start;
+		ends := ends || ended;
+		picture := (picture + 1) %% total;
 	END LOOP;
-	INSERT INTO spent VALUES (what, session, cardinality(ids), session_cpu() - mine, engine_cpu() - engines);
-	INSERT INTO timing SELECT what, session, * FROM unnest(ids, at, ms);
-END $$;
+	INSERT INTO spent VALUES (what, session, cardinality(pictures), session_cpu() - mine, engine_cpu() - engines);
+	INSERT INTO timing SELECT what, session, p, seconds(e), 1000 * (seconds(e) - seconds(s)) FROM unnest(pictures, starts, ends) u(p, s, e);
+END $loop$ $format$, statement);
+	PERFORM pg_temp.loop(what, session);
+END $make$;
 
 -- One line of a measurement by single pictures: pictures a second, CPU milliseconds a
 -- picture of the engine and of sessions, latencies in milliseconds.  A session's rate

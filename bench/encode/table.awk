@@ -48,7 +48,7 @@ END {
 	delete session["bare"]
 	printf "  %-38s %8s %8s %8s %8s %8s %8s %8s %8s\n", "", "images/s", "of bare", "engine", "session", "of bare", "p50 ms", "p95", "p99"
 	row("bare", "bare engine, batches of " batch)
-	row("bare_alone", "bare engine, one by one, one thread")
+	row("bare_alone", "bare engine, one by one")
 	for (i = split(sessions, s, " "); i > 0; i--) order[i] = s[i]
 	for (i = 1; i in order; i++) row(order[i], "deephash_encode, sessions: " order[i])
 	row("array", "deephash_encode_array")
@@ -60,5 +60,5 @@ END {
 	row("table", "CALL deephash_encode_table")
 	printf "  JPEG decoding and resizing: %.1f %% of the bare engine's CPU\n", 100 * decoding
 	if ((1 in p50) && ("bare_alone" in p50))
-		printf "  one request alone over bare: %.3f ms", median(p50[1]) - median(p50["bare_alone"])
+		printf "  one request alone over bare: %.3f ms\n", median(p50[1]) - median(p50["bare_alone"])
 }
