@@ -42,7 +42,7 @@ is((ask($client, ENCODE, 12, $m64, 0, ''))[0], BAD_IMAGE, 'an empty image');
 is((ask($client, ENCODE, 13, $m64, 0, 'x' x 100000))[0], BAD_IMAGE, 'a large image that is none');
 
 is_deeply([ ask($client, RESET, 14, $none, 0, '') ], [ OK, RESET, 14, 0, '' ], 'reset');
-like(status($client), qr/"stats": \{"ms": \d+, "uptime_ms": \d+, "requests": 0, "images": 0, "batches": 0/, '... begins the statistics anew');
+like(status($client), qr/"stats": \{"ms": \d+,[^{}]* "requests": 0, "images": 0, "batches": 0/, '... begins the statistics anew');
 
 # Many requests without waiting; answers come by number, in any order.
 my $many = '';
