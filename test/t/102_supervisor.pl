@@ -31,12 +31,14 @@ end_session($session);
 is($server->safe_psql('postgres', 'SELECT device, precision FROM deephash_service'), 'cpu|float32', 'the CPU computes in float32');
 $pid = engine_pid($server);
 reload("deephash.precision = 'bf16'", 'deephash.cuda_graphs = off');
-ok(wait_until(sub { engine_arguments() =~ /--precision=bf16 --no-graphs / }, 60), 'what a GPU shall compute in goes to the engine');
+ok(wait_until(sub { engine_arguments() =~ /--precision=bf16 --no-graphs / }), 'what a GPU shall compute in goes to the engine');
 is($server->safe_psql('postgres', "SELECT precision, deephash_encode($red) FROM deephash_service"), "float32|$code", '... and the CPU computes as before');
-reload("deephash.precision = 'double'");
-is($server->safe_psql('postgres', 'SHOW deephash.precision'), 'bf16', 'a precision that does not exist is refused');
+$server->append_conf('postgresql.conf', "deephash.precision = 'double'");
+$server->reload;
+ok(wait_until(sub { server_log($server) =~ /invalid value for parameter "deephash.precision": "double"/ }), 'a reload with a precision that does not exist');
+is($server->safe_psql('postgres', 'SHOW deephash.precision'), 'bf16', '... refuses it');
 reload("deephash.precision = 'auto'", 'deephash.cuda_graphs = on');
-ok(wait_until(sub { engine_arguments() =~ /--precision=auto / }, 60), 'by default the device chooses');
+ok(wait_until(sub { engine_arguments() =~ /--precision=auto / }), 'by default the device chooses');
 
 # --------------------------------------------------------------------- limits
 reload("deephash.max_image_size = '1kB'");
@@ -55,7 +57,7 @@ errs_soon("SELECT deephash_load_model('vast', '$vast')", qr/model "vast" is larg
 reload("deephash.device_memory = '1GB'");
 
 reload("deephash.memory_limit = '1MB'");
-ok(wait_until(sub { ($server->psql('postgres', 'SELECT memory_limit FROM deephash_service'))[1] eq 1 << 20 }, 60), 'memory can be limited');
+ok(wait_until(sub { ($server->psql('postgres', 'SELECT memory_limit FROM deephash_service'))[1] eq 1 << 20 }), 'memory can be limited');
 $pid = engine_pid($server);
 like(error_of("\\set VERBOSITY verbose\nSELECT deephash_encode(" . image_sql('large') . ", 'm64')"), qr/ERROR:  53200: cannot encode image.*out of memory.*HINT:  deephash.memory_limit is 1 MB/s, 'too little memory is an error that says so');
 is(engine_pid($server), $pid, '... and not the end of the engine');
