@@ -5,7 +5,7 @@
 #   MODELS="bundled resnet18 vit-ti"   networks, the two latter with random weights
 #   DEVICE=cpu                   deephash.device, and where the bare engine computes
 #   ROUNDS=3                     all measurements take turns; medians count
-#   SECONDS_EACH=2               of each measurement, more where pictures take long
+#   SECONDS_EACH=1.5             of each measurement, more where pictures take long
 #   SESSIONS="1 2 8 32"          concurrent sessions
 #   PEER=1                       also PyTorch's inference; always on a GPU, where there is one
 #   PYTHON=PROGRAM               python3 with PyTorch
@@ -18,7 +18,7 @@ cd "$top"
 models=${MODELS:-bundled resnet18 vit-ti}
 device=${DEVICE:-cpu}
 rounds=${ROUNDS:-3}
-seconds=${SECONDS_EACH:-2}
+seconds=${SECONDS_EACH:-1.5}
 sessions=${SESSIONS:-1 2 8 32}
 data=$(realpath -m "${DEEPHASH_DATA:-../shared/data}")
 threads=$(nproc)

@@ -10,9 +10,6 @@
 #include "miscadmin.h"
 #include "storage/latch.h"
 
-/* As many as the engine takes from one client before it leaves them in the socket. */
-#define WINDOW 32
-
 typedef struct Exchange
 {
 	DeephashRequest head; /* what all requests have in common */
@@ -79,7 +76,7 @@ send_some(Exchange *x)
 
 	while (x->next < x->n && x->answered[x->next])
 		x->next++;
-	if (x->deaf || x->leaving || x->next == x->n || x->in_flight == WINDOW)
+	if (x->deaf || x->leaving || x->next == x->n || x->in_flight == DEEPHASH_WINDOW)
 		return false;
 	item = &x->item[x->next];
 	if (!x->begun)

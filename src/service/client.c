@@ -14,7 +14,6 @@
 
 enum
 {
-	MAX_OUTSTANDING = 32,	/* requests of one client in work: more wait in its socket */
 	READ_PER_TURN = 1 << 20 /* bytes read from one client before others have a turn */
 };
 
@@ -294,7 +293,7 @@ dispatch(Server *server, Client *client)
 bool
 client_wants_to_read(const Client *client)
 {
-	return client->fd >= 0 && !client->hang_up && client->outstanding < MAX_OUTSTANDING;
+	return client->fd >= 0 && !client->hang_up && client->outstanding < DEEPHASH_WINDOW;
 }
 
 /* One recv into part[have..size).  The number of bytes; 0: none now, or the client left.

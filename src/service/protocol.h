@@ -23,6 +23,12 @@
 #define DEEPHASH_SHA256_BYTES 32
 
 /*
+ * Requests of one client that the engine takes before it has answered any; more wait in
+ * the socket.  A GPU has two batches under way and a third being decoded.
+ */
+#define DEEPHASH_WINDOW 128
+
+/*
  * Everything the service keeps on disk, relative to the data directory, which is
  * the working directory of every process of the server (a socket's path may
  * have 107 bytes only).  Base backups, pg_rewind and pg_checksums pass over
