@@ -94,6 +94,8 @@ open_plugin(const char *dir, NnError *err)
 	if (!device->probe(text, sizeof(text)))
 	{
 		nn_fail(err, "device \"cuda\" cannot run here: %s", text);
+		/* Its libraries take more memory than a network. */
+		dlclose(handle);
 		return NULL;
 	}
 	return device;

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "nn/pool.h"
 
@@ -16,6 +17,8 @@ extern void *blas_memory_alloc(int unused) __attribute__((weak));
 extern void blas_memory_free(void *buffer) __attribute__((weak));
 
 #define MAX_THREADS 256
+/* Bytes of a buffer of OpenBLAS, at the most; those never touched take no memory. */
+#define BLAS_BUFFER ((size_t) 132 << 20)
 
 typedef struct Worker
 {
@@ -103,10 +106,18 @@ static void
 reserve_blas_buffers(int threads)
 {
 	void *buffer[2 * MAX_THREADS];
+	void *room;
 
 	threads *= 2;
 	if (!blas_memory_alloc || !blas_memory_free)
 		return;
+	/* Nor shall it try without end here, on a machine that promises no more memory
+	 * than it has. */
+	room = mmap(NULL, threads * BLAS_BUFFER, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (room == MAP_FAILED)
+		return;
+	munmap(room, threads * BLAS_BUFFER);
 	for (int i = 0; i < threads; i++)
 		buffer[i] = blas_memory_alloc(0);
 	for (int i = 0; i < threads; i++)
