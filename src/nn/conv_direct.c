@@ -51,6 +51,23 @@ nn_direct_geometry(const NnGraph *g, const NnNode *node, NnDirect *d)
 	return true;
 }
 
+void
+nn_direct_linear(NnDirect *d, int rows, int inputs, int outputs)
+{
+	*d = (NnDirect){
+		.height = 1,
+		.width = rows,
+		.channels = inputs,
+		.out_height = 1,
+		.out_width = rows,
+		.outputs = outputs,
+		.kh = 1,
+		.kw = 1,
+		.stride_h = 1,
+		.stride_w = 1,
+	};
+}
+
 /* Zeros before dy along one axis; *length: with those after it too. */
 static int
 zeros_before(int size, int out, int kernel, int stride, int pad, int *length)
@@ -340,11 +357,14 @@ nn_direct_backward(const NnDirect *d, int n, const float *in, const float *packe
 				   float *scratch)
 {
 	Frame f = output_frame(d);
+	bool bare = f.height == d->out_height && f.width == d->out_width;
 	float *dy = scratch;
 	float *x = scratch + bordered_output(d) * n + nn_tile_kernel()->lanes;
 
-	border(grad_out, n, d->out_height, d->out_width, d->outputs, f.top, f.left, f.height,
-		   f.width, dy);
+	/* The gradient of weights reads a little past the end, that of the input does not. */
+	if (grad_weight || !bare)
+		border(grad_out, n, d->out_height, d->out_width, d->outputs, f.top, f.left,
+			   f.height, f.width, dy);
 	if (grad_weight)
 	{
 		const float *frames = in;
@@ -362,5 +382,6 @@ nn_direct_backward(const NnDirect *d, int n, const float *in, const float *packe
 						bordered_output(d), grad_weight);
 	}
 	if (grad_in)
-		input_gradient(d, n, dy, &f, packed_input, grad_in, add);
+		input_gradient(d, n, grad_weight || !bare ? dy : grad_out, &f, packed_input,
+					   grad_in, add);
 }

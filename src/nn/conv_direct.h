@@ -23,6 +23,12 @@ typedef struct NnDirect
 /* Fills d and returns true when this kind of convolution can do node. */
 extern bool nn_direct_geometry(const NnGraph *g, const NnNode *node, NnDirect *d);
 
+/*
+ * The same for a linear layer, [rows][inputs] to [rows][outputs] of each picture: a
+ * convolution of 1x1 over one line.  It needs no scratch where grad_weight is NULL.
+ */
+extern void nn_direct_linear(NnDirect *d, int rows, int inputs, int outputs);
+
 /* Floats of the rearranged weights (both directions) and of scratch for n pictures. */
 extern size_t nn_direct_pack_size(const NnDirect *d);
 extern size_t nn_direct_scratch(const NnDirect *d, int n);

@@ -1,7 +1,8 @@
 /*
  * test_train_whole.c
- *	  Layers with many weights on the tape, beside a plain walk over the operations: the
- *	  whole batch in every node, each node's memory its own.
+ *	  Layers that the tape runs in ways of its own (tape_whole.c, linear layers over
+ *rows), beside a plain walk over the operations: the whole batch in every node, each
+ *node's memory its own.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,17 +27,37 @@
 static uint8_t images[N * SIDE * SIDE * 3];
 static float grad_out[N * OUT];
 
+static const float mean[3] = {0.5f, 0.5f, 0.5f};
+static const float std[3] = {0.25f, 0.25f, 0.25f};
+
+static void
+fill(NnGraph *g)
+{
+	Rng rng;
+
+	rng_seed(&rng, 5, 1);
+	for (size_t i = 0; i < sizeof(images); i++)
+		images[i] = (uint8_t) (256 * rng_uniform(&rng));
+	for (int i = 0; i < N * OUT; i++)
+		grad_out[i] = (float) (rng_uniform(&rng) - 0.5);
+	for (int p = 0; p < g->nparams; p++)
+	{
+		size_t size = nn_shape_size(&g->param[p].shape);
+		double bound = 2 / sqrt((double) size / g->param[p].shape.dim[0]);
+
+		for (size_t i = 0; i < size; i++)
+			g->param[p].data[i] = (float) ((rng_uniform(&rng) - 0.5) * bound);
+	}
+}
+
 /* As AlexNet ends: a convolution over all positions, then linear layers; two of them read
  * the same values.  frozen: the first of them keeps its weights. */
 static NnGraph *
 classifier(bool frozen)
 {
-	static const float mean[3] = {0.5f, 0.5f, 0.5f};
-	static const float std[3] = {0.25f, 0.25f, 0.25f};
 	const NnShape row = {1, {1000}};
 	NnGraph *g = nn_graph_new();
 	NnError err;
-	Rng rng;
 	int x, y;
 
 	x = nn_input(g, SIDE, SIDE, mean, std);
@@ -54,21 +75,41 @@ classifier(bool frozen)
 	nn_linear(g, x, "hash", OUT, false, NN_IDENTITY);
 	if (!nn_graph_ok(g, &err))
 		fail_msg("%s", err.text);
-	rng_seed(&rng, 5, 1);
-	for (size_t i = 0; i < sizeof(images); i++)
-		images[i] = (uint8_t) (256 * rng_uniform(&rng));
-	for (int i = 0; i < N * OUT; i++)
-		grad_out[i] = (float) (rng_uniform(&rng) - 0.5);
-	for (int p = 0; p < g->nparams; p++)
-	{
-		size_t size = nn_shape_size(&g->param[p].shape);
-		double bound = 2 / sqrt((double) size / g->param[p].shape.dim[0]);
-
-		for (size_t i = 0; i < size; i++)
-			g->param[p].data[i] = (float) ((rng_uniform(&rng) - 0.5) * bound);
-	}
+	fill(g);
 	if (frozen)
 		g->param[nn_graph_find_param(g, "fc6.weight")].trainable = false;
+	return g;
+}
+
+/* As a transformer: linear layers over the rows of a picture. */
+static NnGraph *
+tokens(bool frozen)
+{
+	const NnShape rows = {2, {16, 40}};
+	NnGraph *g = nn_graph_new();
+	NnError err;
+	int x, y;
+
+	x = nn_input(g, SIDE, SIDE, mean, std);
+	x = nn_conv2d(g, x, "patch", 40, 4, 4, 4, 0, 1, true, NN_IDENTITY);
+	x = nn_reshape(g, x, &rows);
+	y = nn_layernorm(g, x, "norm1", 1e-5f);
+	y = nn_linear(g, y, "qkv", 120, true, NN_IDENTITY);
+	y = nn_attention(g, y, 4);
+	y = nn_linear(g, y, "proj", 40, false, NN_IDENTITY);
+	x = nn_add(g, x, y);
+	y = nn_layernorm(g, x, "norm2", 1e-5f);
+	y = nn_linear(g, y, "fc1", 72, true, NN_IDENTITY);
+	y = nn_activation(g, y, NN_GELU);
+	y = nn_linear(g, y, "fc2", 40, true, NN_IDENTITY);
+	x = nn_add(g, x, y);
+	x = nn_token(g, x, 3);
+	nn_linear(g, x, "hash", OUT, false, NN_IDENTITY);
+	if (!nn_graph_ok(g, &err))
+		fail_msg("%s", err.text);
+	fill(g);
+	if (frozen)
+		g->param[nn_graph_find_param(g, "fc1.weight")].trainable = false;
 	return g;
 }
 
@@ -201,10 +242,9 @@ compare(const NnGraph *g, const Walk *w, const Tape *tape, const float *out, flo
 }
 
 static void
-run(bool frozen)
+run(NnGraph *g)
 {
 	const float *grads[NN_MAX_OUTPUTS] = {grad_out};
-	NnGraph *g = classifier(frozen);
 	NnPool *pool = nn_pool_new(3);
 	float *first[MAX_NODES] = {0};
 	Walk w;
@@ -248,17 +288,19 @@ run(bool frozen)
 }
 
 static void
-test_trained(void **state)
+test_classifier(void **state)
 {
 	(void) state;
-	run(false);
+	run(classifier(false));
+	run(classifier(true));
 }
 
 static void
-test_frozen(void **state)
+test_tokens(void **state)
 {
 	(void) state;
-	run(true);
+	run(tokens(false));
+	run(tokens(true));
 }
 
 /* Without a backward pass nothing but the parameters of a layer is as large as they. */
@@ -286,8 +328,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_trained),
-		cmocka_unit_test(test_frozen),
+		cmocka_unit_test(test_classifier),
+		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_evaluation),
 	};
 

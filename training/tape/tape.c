@@ -6,6 +6,23 @@
 
 #include <stdlib.h>
 
+/* Rows of a picture from which a linear layer runs as a direct convolution. */
+#define LINEAR_ROWS 8
+
+static bool
+find_direct(const NnGraph *g, const NnNode *node, NnDirect *d)
+{
+	const NnShape *shape = &node->shape;
+
+	if (node->kind == NN_CONV2D)
+		return nn_direct_geometry(g, node, d);
+	if (node->kind != NN_LINEAR || nn_shape_rows(shape) < LINEAR_ROWS)
+		return false;
+	nn_direct_linear(d, (int) nn_shape_rows(shape),
+					 nn_shape_cols(nn_input_shape(g, node, 0)), nn_shape_cols(shape));
+	return true;
+}
+
 static void
 describe_nodes(Tape *t)
 {
@@ -19,8 +36,7 @@ describe_nodes(Tape *t)
 		n->channels = nn_shape_cols(&g->node[i].shape);
 		if (nn_op[g->node[i].kind].saved && g->node[i].kind != NN_BATCHNORM)
 			n->saved = nn_op[g->node[i].kind].saved(g, &g->node[i], 1);
-		n->direct =
-			g->node[i].kind == NN_CONV2D && nn_direct_geometry(g, &g->node[i], &n->conv);
+		n->direct = find_direct(g, &g->node[i], &n->conv);
 	}
 }
 

@@ -161,6 +161,15 @@ backward_node(Tape *t, int i, int first, int n, float *scratch)
 		nn_backward_op[node->kind].backward(&call);
 		return;
 	}
+	if (node->kind == NN_LINEAR)
+	{
+		/* of its weights, whose layout SGEMM suits better */
+		NnCall params = call;
+
+		params.grad_in[0] = NULL;
+		nn_linear_backward(&params);
+		call.grad_param[0] = call.grad_param[1] = NULL;
+	}
 	nn_direct_backward(&tn->conv, n, call.in[0], t->packed + tn->packed_input_at,
 					   call.grad_out, call.grad_in[0], call.add_grad_in[0],
 					   call.grad_param[0], call.scratch);
@@ -262,7 +271,7 @@ bring_gradients(Tape *t, const TapeSegment *seg)
 			b.from = t->sum + n->param_at[p];
 			b.to = t->grad + t->param_at[number];
 			b.add = t->accumulate || n->param_added[p];
-			if (n->direct && p == 0)
+			if (n->direct && g->node[i].kind == NN_CONV2D && p == 0)
 				nn_direct_unpack_grad_by(t->pool, &n->conv, b.from, b.to, b.add);
 			else
 				nn_parallel(t->pool, (int) nn_shape_size(&g->param[number].shape),

@@ -57,7 +57,7 @@ typedef struct TapeNode
 	size_t param_at[NN_MAX_PARAMS];	 /* of its gradients among the segment's */
 	bool param_added[NN_MAX_PARAMS]; /* a later node has that parameter too */
 	bool whole;						 /* run over the whole batch: a segment of its own */
-	bool direct;					 /* convolution by conv_direct.c */
+	bool direct;					 /* forward and input's gradient by conv_direct.c */
 	NnDirect conv;
 	size_t packed_at, packed_input_at; /* its weights among those of its segment */
 	/* batch norm */

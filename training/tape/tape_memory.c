@@ -254,7 +254,7 @@ op_scratch(const Tape *t, int i)
 	int group = t->segment[t->node[i].segment].group;
 	size_t need = 0;
 
-	if (t->node[i].whole)
+	if (t->node[i].whole || node->kind == NN_LINEAR)
 		return 0;
 	if (t->node[i].direct)
 		return nn_direct_scratch(&t->node[i].conv, group);
