@@ -69,8 +69,11 @@ autoencoder_finish(NnGraph *g, const ArchOptions *o, Rng *rng)
 	static const float luma[3] = {0.299f, 0.587f, 0.114f}; /* ITU-R BT.601 */
 
 	(void) o;
-	(void) rng;
 	memcpy(arch_find_param(g, "grey.weight")->data, luma, sizeof(luma));
+	/* no rectifier follows, so larger values would begin with pixels that are sure and
+	 * wrong: five times the loss of not knowing */
+	if (arch_find_param(g, "decoder.conv4.weight"))
+		arch_init_conv(g, "decoder.conv4", rng);
 }
 
 int
