@@ -518,6 +518,53 @@ test_failures(void **state)
 	stop();
 }
 
+/* A device that fails again and again is given up, with its reason. */
+static void
+test_device_that_is_broken(void **state)
+{
+	Lane lane = {.gone = false};
+	Failure failure;
+
+	(void) state;
+	start(1, 1, 0);
+	let_land(INT32_MAX);
+	for (int i = 0; i < 3; i++)
+	{
+		assert_false(engine_faulty(engine, &failure));
+		fail_wait = i;
+		submit(&lane, 0, (uint64_t) i, false);
+		free_all(answers(1));
+	}
+	assert_true(engine_faulty(engine, &failure));
+	assert_string_equal(failure.text,
+						"device test failed 3 times in a row: it ended badly");
+	stop();
+}
+
+/* A batch that does not come back is seen; one that does ends that. */
+static void
+test_device_that_hangs(void **state)
+{
+	Lane lane = {.gone = false};
+
+	(void) state;
+	start(1, 1, 0);
+	assert_int_equal(engine_stalled_us(engine), 0);
+	submit(&lane, 0, 1, false);
+	submit(&lane, 0, 2, false);
+	await_submitted(2);
+	for (int i = 0; engine_stalled_us(engine) < 20000; i++)
+	{
+		assert_true(i < 60000);
+		usleep(1000);
+	}
+	let_land(INT32_MAX);
+	free_all(answers(2));
+	while (engine_stalled_us(engine) != 0)
+		usleep(1000);
+	stop();
+}
+
 /* Those who left are not sent; an empty batch is none. */
 static void
 test_dropped(void **state)
@@ -572,6 +619,8 @@ main(void)
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_waiting),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_device_that_is_broken),
+		cmocka_unit_test(test_device_that_hangs),
 		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_stop_with_two_under_way),
 	};
