@@ -357,11 +357,23 @@ queue_batch(NnNet *net, int k, NnError *err)
 		   stream_marks(net->down, side->done, err);
 }
 
+/* Wait for whatever went in. */
+static void
+settle(NnNet *net, Side *side)
+{
+	NnError ignored;
+
+	if (stream_marks(net->up, side->filled, &ignored))
+		event_wait(side->filled, &ignored);
+	gpu_wait(&net->net.m, &ignored);
+	if (stream_marks(net->down, side->done, &ignored))
+		event_wait(side->done, &ignored);
+}
+
 static bool
 cuda_submit(NnNet *net, int k, int n, bool logits, NnError *err)
 {
 	Side *side = &net->side[k];
-	NnError ignored;
 
 	if (!batch_ok(net, n, err))
 		return false;
@@ -370,10 +382,9 @@ cuda_submit(NnNet *net, int k, int n, bool logits, NnError *err)
 	side->n = n;
 	side->logits_wanted = logits;
 	side->under_way = queue_batch(net, k, err);
-	/* What went in reads the stage, which the caller will fill again. */
-	if (!side->under_way && (stream_marks(net->up, side->filled, &ignored) &&
-							 event_wait(side->filled, &ignored)))
-		gpu_wait(&net->net.m, &ignored);
+	/* What went in uses the stage, which the caller will fill again. */
+	if (!side->under_way)
+		settle(net, side);
 	return side->under_way;
 }
 
