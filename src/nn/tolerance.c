@@ -7,8 +7,11 @@
 #include "nn/graph.h"
 #include "nn/tolerance.h"
 
-/* Standard deviations; independent errors of no node are as large as all add up to. */
-#define DEVIATIONS 8.0
+/*
+ * Standard deviations.  Independent errors would need four; a trained network enlarges
+ * what tells classes apart, and so the errors of pictures between two of them.
+ */
+#define DEVIATIONS 24.0
 
 /* Values that are rounded to the precision: a layer's weights and what a node stores. */
 static double

@@ -48,12 +48,12 @@ test_factor(void **state)
 		assert_true(nn_tolerance(three, (NnPrecision) p).factor > factor[p]);
 		assert_float_equal(nn_tolerance(one, (NnPrecision) p).offset, 0, 0);
 	}
-	/* 8 deviations; the picture, and the layer's weights and values: three roundings. */
-	assert_float_equal(factor[NN_BF16], 8 * sqrt(3.0 / 3) * 0x1p-8, 1e-5);
-	assert_float_equal(factor[NN_FP16], 8 * sqrt(3.0 / 3) * 0x1p-11, 1e-6);
+	/* 24 deviations; the picture, and the layer's weights and values: three roundings. */
+	assert_float_equal(factor[NN_BF16], 24 * sqrt(3.0 / 3) * 0x1p-8, 1e-5);
+	assert_float_equal(factor[NN_FP16], 24 * sqrt(3.0 / 3) * 0x1p-11, 1e-6);
 	assert_float_equal(factor[NN_TF32], factor[NN_FP16], 0);
 	/* The picture 1 + 2, the reshape 1 + 2, the layer 12 + 2; and three roundings. */
-	assert_float_equal(factor[NN_FLOAT32], 8 * sqrt((3 + 3 + 14 + 3) / 3.0) * 0x1p-24,
+	assert_float_equal(factor[NN_FLOAT32], 24 * sqrt((3 + 3 + 14 + 3) / 3.0) * 0x1p-24,
 					   1e-8);
 	nn_graph_free(one);
 	nn_graph_free(three);
