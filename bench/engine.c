@@ -6,7 +6,7 @@
  *	engine [--device NAME] about
  *
  *	--device cpu|cuda		where (cpu)
- *	--precision NAME		of training: float32, tf32 or bf16 (float32)
+ *	--precision NAME		float32, tf32 or bf16 (float32); the CPU infers in float32
  *	--plugin FOLDER			where deephash-cuda.so lies (beside the program, or ../lib)
  *	--threads N				of the CPU (one per processor)
  *	--seconds X				that each measurement takes, after a warm-up (8)
@@ -14,7 +14,8 @@
  * ARCHITECTURE as the recipes name it, with its parameters ("resnet18 stem=cifar").  A
  * training step is forward, cross entropy over 10 classes, backward and SGD with
  * Nesterov momentum; inference is the network with folded batch norms.  Both begin with
- * pictures in the host's memory and end with the outputs there.
+ * pictures in the host's memory and end with the outputs there.  A device that serves
+ * infers as deephash-encoder has it do: two batches under way, back come codes.
  *
  * Prints one line: training and inference in pictures a second, memory of the step and of
  * the inference in MB, multiply-adds of one picture in millions.  On the CPU the memory
@@ -153,17 +154,66 @@ training(const Bench *b, NnGraph *g)
 	return result;
 }
 
+/* As the service: while one batch is awaited the next is under way. */
+static Result
+serving(const Bench *b, const NnGraph *folded)
+{
+	NnServing how = {.max_batch = b->batch,
+					 .threads = b->threads,
+					 .precision = b->precision,
+					 .graphs = true};
+	NnError err;
+	NnNet *net = b->device->serve(folded, &how, &err);
+	double start = 0;
+	int runs = -4; /* the second time, in either stage, launches are recorded */
+	Result result;
+
+	if (net == NULL)
+		die(err.text);
+	for (int k = 0; k < NN_STAGES; k++)
+	{
+		memcpy(b->device->stage(net, k)->images, b->images,
+			   (size_t) b->batch * nn_shape_size(&folded->node[0].shape));
+		if (!b->device->submit(net, k, b->batch, false, &err))
+			die(err.text);
+	}
+	for (int k = 0; runs < 1 || now() - start < b->seconds; k = (k + 1) % NN_STAGES)
+	{
+		if (!b->device->wait(net, k, &err))
+			die(err.text);
+		if (++runs == 0)
+			start = now();
+		if (!b->device->submit(net, k, b->batch, false, &err))
+			die(err.text);
+	}
+	result.rate = (double) runs * b->batch / (now() - start);
+	for (int k = 0; k < NN_STAGES; k++)
+		if (!b->device->wait(net, k, &err))
+			die(err.text);
+	result.memory = (double) b->device->memory(net);
+	b->device->unload(net);
+	return result;
+}
+
 static Result
 inference(const Bench *b, const NnGraph *g)
 {
 	NnError err;
 	NnGraph *folded = nn_graph_fold_batchnorm(g, &err);
-	NnNet *net = folded ? b->device->load(folded, b->batch, b->threads, &err) : NULL;
+	NnNet *net;
 	float *out = malloc((size_t) b->batch * CLASSES * sizeof(float));
 	double start = 0;
 	int runs = -2;
 	Result result;
 
+	if (folded && b->device->serve)
+	{
+		result = serving(b, folded);
+		nn_graph_free(folded);
+		free(out);
+		return result;
+	}
+	net = folded ? b->device->load(folded, b->batch, b->threads, &err) : NULL;
 	if (net == NULL)
 		die(err.text);
 	if (out == NULL)

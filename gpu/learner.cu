@@ -232,6 +232,12 @@ cuda_open(NnGraph *graph, const NnLearnerOptions *options, NnError *err)
 
 	if (!nn_graph_ok(graph, err))
 		return NULL;
+	if (options->precision == NN_FP16)
+	{
+		nn_fail(err, "training in fp16 is not offered, because small gradients vanish in "
+					 "it: set train.precision to float32, tf32 or bf16");
+		return NULL;
+	}
 	l = (NnLearner *) calloc(1, sizeof(*l));
 	if (!l)
 	{

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu/parity/parity_tolerance.h"
 #include "gpu/parity/parity_train.h"
 #include "training/learner/learner.h"
 
@@ -170,11 +171,12 @@ steps(Pair *p, Worst *worst, NnError *err)
 
 bool
 parity_train(const NnLearnerDevice *device, NnGraph *g, const NnLearnerOptions *options,
-			 double tolerance, char *text, size_t size)
+			 char *text, size_t size)
 {
 	Pair p = {.device = {&learner_cpu, device}, .options = options};
 	NnLearnerOptions plain = *options;
 	Worst worst = {-1, ""};
+	double tolerance = 0;
 	size_t pictures, largest = 1;
 	NnError err = {""};
 	bool ok = nn_graph_ok(g, &err);
@@ -185,6 +187,7 @@ parity_train(const NnLearnerDevice *device, NnGraph *g, const NnLearnerOptions *
 		nn_graph_free(g);
 		return false;
 	}
+	tolerance = parity_tolerance(g, options);
 	plain.precision = NN_FLOAT32;
 	plain.recompute = false;
 	pictures = 2 * (size_t) options->max_batch * nn_shape_size(&g->node[0].shape);
@@ -212,7 +215,8 @@ parity_train(const NnLearnerDevice *device, NnGraph *g, const NnLearnerOptions *
 	p.learner[1] = p.learner[0] ? device->open(p.graph[1], options, &err) : NULL;
 	ok = p.learner[1] && steps(&p, &worst, &err);
 	if (ok)
-		snprintf(text, size, "off by %.1e of its length: %s", worst.far, worst.what);
+		snprintf(text, size, "off by %.1e of its length, %.1e allowed: %s", worst.far,
+				 tolerance, worst.what);
 	else
 		snprintf(text, size, "%s", err.text);
 	for (int d = 0; d < 2; d++)

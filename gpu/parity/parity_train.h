@@ -11,12 +11,11 @@
 
 /*
  * Passes over two parts of a batch, then three updates, on both; g is freed.  Distances
- * are relative to each tensor's length and must be within tolerance; text names the
- * worst tensor or the error.
+ * are relative to each tensor's length and must be within what parity_tolerance.h says;
+ * text names the worst tensor or the error.
  */
 extern bool parity_train(const NnLearnerDevice *device, NnGraph *g,
-						 const NnLearnerOptions *options, double tolerance, char *text,
-						 size_t size);
+						 const NnLearnerOptions *options, char *text, size_t size);
 
 /* Small networks, together of every operation: name, or NULL past the last. */
 extern NnGraph *parity_network(int i, const char **name);

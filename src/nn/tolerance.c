@@ -99,22 +99,26 @@ nn_precision_for(const NnGraph *g, NnPrecision wanted)
 	return wanted;
 }
 
+double
+nn_rounding(const NnGraph *g, int node, NnPrecision precision)
+{
+	double u = unit_roundoff(precision), single = unit_roundoff(NN_FLOAT32);
+
+	/* Either device adds up in float32, each in an order of its own. */
+	return (roundings(&g->node[node]) * u * u +
+			(terms(g, &g->node[node]) + 2) * single * single) /
+		   3;
+}
+
 NnTolerance
 nn_tolerance(const NnGraph *g, NnPrecision precision)
 {
 	const NnNode *last = &g->node[g->nnodes - 1];
-	double u = unit_roundoff(nn_precision_for(g, precision)),
-		   single = unit_roundoff(NN_FLOAT32);
 	double variance = 0;
 	NnTolerance tolerance = {0, 0};
 
 	for (int i = 0; i < g->nnodes; i++)
-	{
-		const NnNode *node = &g->node[i];
-
-		/* Either device adds up in float32, each in an order of its own. */
-		variance += roundings(node) * u * u + (terms(g, node) + 2) * single * single;
-	}
+		variance += 3 * nn_rounding(g, i, nn_precision_for(g, precision));
 	tolerance.factor = (float) (DEVIATIONS * sqrt(variance / 3));
 	if (last->kind == NN_LINEAR && last->nparams > 1 && last->param[1] >= 0)
 	{

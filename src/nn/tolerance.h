@@ -36,6 +36,9 @@ extern "C"
 	 */
 	extern NnPrecision nn_precision_for(const NnGraph *g, NnPrecision wanted);
 
+	/* The mean square of what rounding in a node adds to its values, of theirs. */
+	extern double nn_rounding(const NnGraph *g, int node, NnPrecision precision);
+
 	/* Between float32 on a CPU and the network g served elsewhere with this precision
 	 * wanted. */
 	extern NnTolerance nn_tolerance(const NnGraph *g, NnPrecision precision);
