@@ -76,9 +76,9 @@ $(eval $(call compiled_below,$(B)/asan,$(SANITIZE)))
 GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o tolerance.o)
 
 # The same plug-in for a machine without a GPU, to test the service with it
-# (test/t/106_stages.pl): an engine that has it beside it.
+# (test/t/106_stages.pl): an engine that has it beside it; and gpu/check, training too.
 HOST_ENGINE = $(B)/host-engine/deephash-encoder $(B)/host-engine/deephash-cuda.so
-$(B)/host-engine/deephash-encoder: $(B)/bin/deephash-encoder
+$(B)/host-engine/deephash-%: $(B)/bin/deephash-%
 	@mkdir -p $(@D)
 	cp $< $@
 $(B)/host-engine/deephash-cuda.so: $(GPU_SRC:gpu/%.cu=$(B)/obj/gpu/host/%.o) $(GPU_NN_OBJ)
@@ -101,11 +101,6 @@ $(B)/lib/deephash-cuda.so: $(GPU_OBJ) $(GPU_NN_OBJ)
 	@mkdir -p $(@D)
 	$(NVCC) -shared -Xlinker --no-undefined -o $@ $^ -lcublasLt -lcublas -ldl $(CUBLAS_PATH)
 
-# For gpu/check: whether the plug-in computes what the CPU computes, and what a GPU can
-# do at most.
-$(B)/gpu-parity: $(patsubst %.c,$(B)/obj/%.o,$(wildcard gpu/parity/*.c)) $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
-	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
--include $(patsubst %.c,$(B)/obj/%.d,$(wildcard gpu/parity/*.c))
 $(B)/bench/peak: bench/engine/peak.cu
 	@mkdir -p $(@D)
 	$(NVCC) -O3 -std=c++17 $(NVCC_ARCH) -Xcompiler -Wall,-Wextra -o $@ $< -lcublas $(CUBLAS_PATH)
@@ -114,6 +109,10 @@ gpu-plugin:
 	@echo "no CUDA compiler found: building without the GPU device"
 endif
 
+# For gpu/check: whether the plug-in computes what the CPU computes.
+$(B)/gpu-parity: $(patsubst %.c,$(B)/obj/%.o,$(wildcard gpu/parity/*.c)) $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
+	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
+-include $(patsubst %.c,$(B)/obj/%.d,$(wildcard gpu/parity/*.c))
 # ---------------------------------------------------------------------- installing
 # The engine goes beside the server's module, because that is where the
 # supervisor looks for it.

@@ -1,15 +1,19 @@
 #!/bin/bash
-# codes.sh: inside of test/with-cluster.sh: the same pictures by the device and by the CPU, the
-# bits that differ and how near to their threshold they lie.  DEVICE, PICTURES.
+# codes.sh: inside of test/with-cluster.sh: the same pictures by the device, in each of PRECISIONS, and
+# by the CPU; the bits that differ and how near to their threshold they lie.  The first MOST in the folder
+# PICTURES; MODELS name the files in build/gpu-check/models.
 set -eu
 work=build/gpu-check
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+set_to() { # NAME VALUE
+	sql -c "ALTER SYSTEM SET $1 = $2" -c 'SELECT pg_reload_conf()' >/dev/null
+}
 
-# wait_for DEVICE: until the engine that serves uses it.
+# wait_for WHAT: until the engine that serves has this device and precision.
 wait_for() {
 	local i
 	for ((i = 0; i < 60; i++)); do
-		seen=$(sql -c 'SELECT device, state, reason FROM deephash_service' 2>&1 || true)
+		seen=$(sql -F ', ' -c 'SELECT device, precision, state, reason FROM deephash_service' 2>&1 || true)
 		case $seen in "$1"*) echo "engine: $seen"; return; esac
 		sleep 0.5
 	done
@@ -18,33 +22,43 @@ wait_for() {
 
 # What somebody far from this machine wants to know of an engine that does not use the device.
 explain() {
-	echo "FAIL: the engine should use $DEVICE, but says: $seen"
+	echo "FAIL: the engine should use $1, but says: $seen"
 	tail -n 40 "$PGDATA/server.log"
-	sql -c 'ALTER SYSTEM SET deephash.sandbox = off' -c 'SELECT pg_reload_conf()' >/dev/null
-	wait_for "$DEVICE" && echo 'without the sandbox (deephash.sandbox = off) it does' || echo "without the sandbox (deephash.sandbox = off) it says: $seen"
+	set_to deephash.sandbox off
+	if wait_for "$1"; then
+		echo 'without the sandbox (deephash.sandbox = off) it does'
+	else
+		echo "without the sandbox (deephash.sandbox = off) it says: $seen"
+	fi
 }
 
 sql <<SQL
 CREATE EXTENSION deephash;
 CREATE TABLE answer (kind text, model text, id int, logits float4[], code hashcode);
+CREATE TABLE tolerance (kind text, model text, factor float8, bias float8);
 CREATE TABLE photo (id int PRIMARY KEY, jpeg bytea);
 CREATE TABLE path (path text);
-\\copy path FROM PROGRAM 'find $PICTURES -name "*.jpg" | sort'
+\\copy path FROM PROGRAM 'find $PICTURES -name "*.jpg" | sort | head -n $MOST'
 INSERT INTO photo SELECT row_number() OVER (ORDER BY path) - 1, pg_read_binary_file(path) FROM path;
-SELECT deephash_load_model(m, '$PWD/$work/models/' || m || '.safetensors') > 0
-  FROM unnest(ARRAY['bundled', 'resnet18', 'vit-ti']) AS m \\g /dev/null
+CREATE TABLE model AS SELECT unnest(string_to_array('$MODELS', ' ')) AS model;
+SELECT deephash_load_model(model, '$PWD/$work/models/' || model || '.safetensors') > 0 FROM model \\g /dev/null
 SQL
-if ! wait_for "$DEVICE"; then
-	explain
-	exit 1
-fi
-sql -v kind=device -f gpu/checks/encode.sql
-sql -c 'SELECT device, models, images, batches, failures FROM deephash_service' |
-	awk -F '|' '{ print "engine: " $1 ", " $2 " models, " $3 " images in " $4 " batches, " $5 " failures" }'
-sql -c "ALTER SYSTEM SET deephash.device = 'cpu'" -c 'SELECT pg_reload_conf()' >/dev/null
+for precision in $PRECISIONS; do
+	for model in $MODELS; do
+		read -r factor bias < <(build/gpu-parity tolerance "$precision" $work/models/"$model".safetensors)
+		sql -c "INSERT INTO tolerance VALUES ('$precision', '$model', $factor, $bias)"
+	done
+	set_to deephash.precision "$precision"
+	wait_for "cuda, $precision" || { explain "cuda, $precision" && exit 1; }
+	sql -c 'SELECT deephash_stats_reset()' >/dev/null
+	sql -v kind="$precision" -f gpu/checks/encode.sql
+	sql -F ' ' -c 'SELECT images, batches, errors, doubtful_bits FROM deephash_stats' |
+		awk '{ print "engine: " $1 " images in " $2 " batches, " $3 " errors, " $4 " bits in doubt" }'
+done
+set_to deephash.device cpu
 wait_for cpu || { echo "FAIL: the engine should use cpu, but says: $seen"; exit 1; }
 sql -v kind=cpu -f gpu/checks/encode.sql
-psql -XqP footer=off -v ON_ERROR_STOP=1 -v tolerance="${TOLERANCE:-1e-3}" -f gpu/checks/compare.sql >$work/compare.txt
+psql -XqP footer=off -v ON_ERROR_STOP=1 -f gpu/checks/compare.sql >$work/compare.txt
 grep -v verdict $work/compare.txt
 sed -n 's/^ *verdict: //p' $work/compare.txt
 grep -q '^ *verdict: codes: .*, 0 outside' $work/compare.txt

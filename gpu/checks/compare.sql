@@ -1,27 +1,32 @@
--- The answers of the device beside those of the CPU.  A bit may differ only where the CPU's logit is
--- within :tolerance times the length of the picture's logits (their root mean square).
+-- The answers of the device in each precision beside those of the CPU.  A bit may differ only where the
+-- device's logit is within its tolerance of the threshold: factor * sqrt(mean of the squares of the
+-- picture's logits + bias), src/nn/tolerance.h.
 CREATE TEMP TABLE bit AS
-SELECT model, id, c AS cpu, d AS device, (c > 0) <> (d > 0) AS differs,
-       sqrt(avg(c * c) OVER (PARTITION BY model, id)) AS rms
-FROM answer a JOIN answer b USING (model, id), LATERAL unnest(a.logits, b.logits) AS u (c, d)
-WHERE a.kind = 'cpu' AND b.kind = 'device';
+SELECT d.kind, d.model, d.id, u.cpu, u.device, (u.cpu > 0) <> (u.device > 0) AS differs,
+       t.factor * sqrt(avg(u.device * u.device) OVER (PARTITION BY d.kind, d.model, d.id) + t.bias) AS near
+FROM answer c JOIN answer d USING (model, id) JOIN tolerance t ON t.kind = d.kind AND t.model = d.model,
+     LATERAL unnest(c.logits, d.logits) AS u (cpu, device)
+WHERE c.kind = 'cpu';
 
-SELECT b.model, count(DISTINCT id) AS pictures, count(*) AS bits, count(*) FILTER (WHERE differs) AS differ,
-       k.differ AS differ_in_codes,
-       count(*) FILTER (WHERE abs(cpu) <= :tolerance * rms) AS within_tolerance,
-       count(*) FILTER (WHERE differs AND NOT abs(cpu) <= :tolerance * rms) AS outside,
-       round(max(abs(cpu - device) / rms)::numeric, 6) AS worst_error,
-       round(coalesce(max(abs(cpu) / rms) FILTER (WHERE differs), 0)::numeric, 6) AS worst_differing
-FROM bit b
-JOIN (SELECT model, sum(a.code <~> b.code) AS differ FROM answer a JOIN answer b USING (model, id)
-      WHERE a.kind = 'cpu' AND b.kind = 'device' GROUP BY model) AS k ON k.model = b.model
-GROUP BY b.model, k.differ ORDER BY b.model;
+CREATE TEMP TABLE code AS
+SELECT d.kind, d.model, sum(c.code <~> d.code) AS differ
+FROM answer c JOIN answer d USING (model, id) WHERE c.kind = 'cpu' AND d.kind <> 'cpu' GROUP BY 1, 2;
+
+SELECT kind AS precision, model, count(DISTINCT id) AS pictures, count(*) AS bits, code.differ AS differ,
+       count(*) FILTER (WHERE differs) AS by_logits,
+       count(*) FILTER (WHERE abs(device) <= near) AS in_doubt,
+       count(*) FILTER (WHERE differs AND NOT abs(device) <= near) AS outside,
+       round(max(abs(cpu - device) / near)::numeric, 4) AS worst_error,
+       round(coalesce(max(abs(device) / near) FILTER (WHERE differs), 0)::numeric, 4) AS worst_differing
+FROM bit JOIN code USING (kind, model) GROUP BY kind, model, code.differ ORDER BY kind, model;
 
 \pset tuples_only on
-SELECT format('verdict: codes: %s of %s bits differ from the CPU''s, %s outside of the tolerance of %s',
-              (SELECT sum(a.code <~> b.code) FROM answer a JOIN answer b USING (model, id)
-               WHERE a.kind = 'cpu' AND b.kind = 'device'), count(*),
-              -- a logit that is no number, or an answer that is missing, is outside as well
-              count(*) FILTER (WHERE differs AND NOT abs(cpu) <= :tolerance * rms OR NOT abs(cpu - device) < rms * :tolerance)
-                + (SELECT count(*) FROM (SELECT 1 FROM answer GROUP BY model, id HAVING count(logits) <> 2 OR count(code) <> 2) AS m), :tolerance)
+-- A logit that is no number, or further from the CPU's than the tolerance, and an answer that is missing, are
+-- outside as well.
+SELECT format('verdict: codes: %s differ from the CPU''s of %s bits in each precision, %s outside of the tolerance',
+              (SELECT string_agg(kind || ' ' || differ, ', ') FROM (SELECT kind, sum(differ) AS differ FROM code GROUP BY kind ORDER BY kind) AS k),
+              count(*) / greatest(count(DISTINCT kind), 1),
+              count(*) FILTER (WHERE differs AND NOT abs(device) <= near OR NOT abs(cpu - device) <= near)
+                + (SELECT count(*) FROM photo, model, (SELECT kind FROM tolerance UNION SELECT 'cpu') AS k
+                   WHERE NOT EXISTS (SELECT FROM answer a WHERE (a.id, a.model, a.kind) = (photo.id, model.model, k.kind) AND code IS NOT NULL)))
 FROM bit;

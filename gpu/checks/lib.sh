@@ -56,6 +56,9 @@ if [ -z "${CUDA_FOLDERS+set}" ]; then
 	[ -z "$CUDA_FOLDERS" ] || export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$CUDA_FOLDERS
 fi
 
+# The folder of the plug-in and of the programs that open it.
+if [ -z "${REHEARSE:-}" ]; then plugin=build/lib programs=build/bin; else plugin=build/host-engine programs=build/host-engine; fi
+
 # skip WHY: ends a stage that cannot run here.
 skip() {
 	echo "summary: $1"

@@ -14,7 +14,7 @@ for tool in patchelf nvcc make pg_config xz; do
 	command -v $tool >/dev/null || { echo "gpu/check --pack: $tool is not installed" >&2; exit 1; }
 done
 
-make -s tree build/gpu-parity build/bench/engine build/bench/encode build/bench/peak
+make -s tree build/host-engine/deephash-encoder build/host-engine/deephash-train build/host-engine/deephash-cuda.so build/gpu-parity build/bench/engine build/bench/encode build/bench/peak
 stage=$(mktemp -d "${TMPDIR:-/tmp}/deephash-pack.XXXXXX")
 trap 'rm -rf "$stage"' EXIT
 pack=$stage/deephash-gpu
@@ -25,7 +25,7 @@ mkdir -p "$pack/lib" "$pack/bin" "$pack/data" "$pack/bench/results" "$pack/build
 # ------------------------------------------------------------- what this project has
 cp -r --parents gpu/check gpu/checks test/with-cluster.sh test/lib.sh deephash.control bench/*.sh bench/engine bench/encode \
 	models/*.safetensors build/bin/deephash-* build/gpu-parity build/bench/engine build/bench/encode build/bench/peak \
-	build/share "$pack"
+	build/share build/host-engine "$pack"
 cp build/lib/deephash-cuda.so "$pack/build/lib/"
 
 # ------------------------------------- the private server, without its links to this one

@@ -4,7 +4,8 @@
 set -u
 . gpu/checks/lib.sh
 begun=$SECONDS
-export PICTURES DEVICE
+export PICTURES MOST=20 MODELS=bundled PRECISIONS='float32 fp16' ENCODER=$top/$programs/deephash-encoder
+[ -n "${REHEARSE:-}" ] || export MOST=500 MODELS='bundled resnet18 vit-ti' PRECISIONS='fp16 bf16 tf32 float32'
 # PostgreSQL does not run as root, and its user must read the pictures and models.
 [ "$(id -u)" != 0 ] || id "${DEEPHASH_SERVER_USER:-postgres}" >/dev/null 2>&1 || export DEEPHASH_SERVER_USER=nobody
 PICTURES=$(photographs) || { echo 'summary: no pictures'; exit 1; }
@@ -12,13 +13,15 @@ models=build/gpu-check/models
 mkdir -p $models
 cp models/cifar10-64.safetensors $models/bundled.safetensors
 for arch in resnet18 vit-ti; do
+	[ -z "${REHEARSE:-}" ] || break
 	build/bench/encode model $arch $models/$arch.safetensors || { echo "summary: cannot make a model of $arch"; exit 1; }
 done
 chmod a+r $models/*
 
 failed= text=
 export POSTGRES_CONF="shared_preload_libraries = 'deephash'
-deephash.device = '$DEVICE'
+deephash.device = 'cuda'
+deephash.encoder_program = '$ENCODER'
 deephash.batch_size = 64"
 test/with-cluster.sh build/gpu-check/cluster bash gpu/checks/codes.sh >build/gpu-check/codes.txt 2>&1 || failed=1
 cat build/gpu-check/codes.txt
@@ -30,7 +33,8 @@ left=$((STAGE_SECONDS - (SECONDS - begun) - 10))
 if [ $left -lt 30 ]; then
 	text+='; throughput not run: no time was left'
 else
-	[ "$DEVICE" = cuda ] || export MODELS=${MODELS:-bundled} SESSIONS='1 8'
+	export DEVICE=cuda
+	[ -z "${REHEARSE:-}" ] || export DEVICE=cpu SESSIONS='1 8'
 	RESULT=build/gpu-check/encode-table.txt DEEPHASH_DATA=$data timeout -k 10 $left bench/encode.sh --quick >build/gpu-check/encode.txt 2>&1
 	status=$?
 	cat build/gpu-check/encode.txt

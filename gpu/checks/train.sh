@@ -7,23 +7,25 @@ work=build/gpu-check/train
 rm -rf $work
 mkdir -p $work
 failed=
-if [ "$DEVICE" = cuda ]; then
-	precisions='bf16 float32' network='resnet18 stem=cifar' recipe=(--recipe gpu-cifar-resnet18)
+if [ -z "${REHEARSE:-}" ]; then
+	precisions='bf16 float32' network='ResNet-18'
+	recipe=(--recipe gpu-cifar-resnet18) small_network=(--arch 'resnet18 stem=cifar')
 else
-	precisions=float32 network=speednet recipe=(--arch speednet --width 8,16,16 --batch 32)
+	precisions='bf16 float32' network=speednet
+	recipe=(--width 4,8,8 --batch 32) small_network=(--width 4,8,8)
 fi
-if [ "$DEVICE" = cuda ] && [ -r "$data/cifar10.med.xz" ]; then
+if [ -z "${REHEARSE:-}" ] && [ -r "$data/cifar10.med.xz" ]; then
 	from=cifar10:$data pictures=CIFAR-10 epochs=4
 else
-	build/bin/deephash-train synth --classes 10 --per-class $([ "$DEVICE" = cuda ] && echo 500 || echo 40) --size 32 $work/pictures >/dev/null || exit 1
-	from=folder:$work/pictures pictures='made-up scenes' epochs=6
+	build/bin/deephash-train synth --classes 10 --per-class $([ -n "${REHEARSE:-}" ] && echo 20 || echo 500) --size 32 $work/pictures >/dev/null || exit 1
+	from=folder:$work/pictures pictures='made-up scenes' epochs=3
 fi
 
 # train OUT OPTION...
 train() {
 	local out=$1
 	shift
-	build/bin/deephash-train train "$@" --out "$out"
+	$programs/deephash-train train "$@" --out "$out"
 }
 # The tensors of a model file; its metadata tell the time of day.
 weights() {
@@ -32,7 +34,7 @@ weights() {
 
 precision=${precisions%% *}
 echo "$network, $precision, $pictures, $epochs epochs:"
-train $work/model "${recipe[@]}" --data "$from" --size 32 --epochs $epochs --set train.device="$DEVICE" --set train.precision="$precision" 2>&1 |
+train $work/model "${recipe[@]}" --data "$from" --size 32 --epochs $epochs --set train.device=cuda --set train.precision="$precision" 2>&1 |
 	tr '\r' '\n' | tee $work/log
 [ -s $work/model ] || { echo 'summary: training ended without a model'; exit 1; }
 rate=$(grep -o '[0-9]* pictures/s' $work/log | tail -n 1)
@@ -40,8 +42,8 @@ waiting=$(sed -n 's/^\([0-9.]*%\) of the time was spent waiting.*/\1/p' $work/lo
 
 small=$work/small
 build/bin/deephash-train synth --classes 4 --per-class 40 --size 32 $small >/dev/null
-options=(--data folder:$small --protocol none --arch "$network" --size 32 --epochs 2 --batch 32 --seed 3
-	--set train.device="$DEVICE")
+options=(--data folder:$small --protocol none "${small_network[@]}" --size 32 --epochs 2 --batch 32 --seed 3
+	--set train.device=cuda)
 # Where a device computes the same bits in each run only when asked to, ask.
 ! build/bin/deephash-train recipes --keys | grep -q deterministic || options+=(--set train.deterministic=yes)
 for p in $precisions; do
