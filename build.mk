@@ -113,6 +113,7 @@ endif
 $(B)/gpu-parity: $(patsubst %.c,$(B)/obj/%.o,$(wildcard gpu/parity/*.c)) $(B)/lib/libtraining.a $(B)/lib/libdeephash.a
 	$(LIBCC) $(LIBFLAGS) -o $@ $^ $(LIBLIBS) $(TRAINLIBS)
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard gpu/parity/*.c))
+
 # ---------------------------------------------------------------------- installing
 # The engine goes beside the server's module, because that is where the
 # supervisor looks for it.
