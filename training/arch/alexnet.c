@@ -28,20 +28,6 @@ build(NnGraph *g, int x, const ArchOptions *o)
 	return arch_head(g, x, o, "classifier.6");
 }
 
-static int
-depth(const ArchOptions *o, const char *param)
-{
-	(void) o;
-	return classic_depth(layers, param);
-}
-
-static int
-depths(const ArchOptions *o)
-{
-	(void) o;
-	return classic_depths(layers);
-}
-
 const Arch arch_alexnet = {
 	.name = "alexnet",
 	.about = "AlexNet with one tower: five convolutions, two full layers of 4096",
@@ -56,6 +42,5 @@ const Arch arch_alexnet = {
 	.convolutions = INIT_UNIFORM,
 	.linears = INIT_UNIFORM,
 	.biases_uniform = true,
-	.depth = depth,
-	.depths = depths,
+	.layers = layers,
 };

@@ -373,15 +373,35 @@ arch_build(const Arch *arch, const ArchOptions *options, TrainError *err)
 int
 arch_depths(const Arch *arch, const ArchOptions *o)
 {
-	return arch->depths(o);
+	int n = 0;
+
+	if (!arch->layers)
+		return arch->depths(o);
+	while (arch->layers[n])
+		n++;
+	return n + 1;
+}
+
+/* The place of the layer that param belongs to; -1: it is none of them. */
+static int
+place_among(const char *const *layers, const char *param)
+{
+	for (int i = 0; layers[i]; i++)
+	{
+		size_t n = strlen(layers[i]);
+
+		if (strncmp(layers[i], param, n) == 0 && param[n] == '.')
+			return i;
+	}
+	return -1;
 }
 
 int
 arch_depth_of(const Arch *arch, const ArchOptions *o, const char *param)
 {
-	int depth = arch->depth(o, param);
+	int depth = arch->layers ? place_among(arch->layers, param) : arch->depth(o, param);
 
-	return depth >= 0 ? depth : arch->depths(o) - 1;
+	return depth >= 0 ? depth : arch_depths(arch, o) - 1;
 }
 
 ImagePreprocess

@@ -39,7 +39,11 @@ struct Arch
 	bool biases_uniform; /* biases drawn as INIT_UNIFORM does, else 0 */
 	/* What differs from those rules; rng continues; may be NULL. */
 	void (*finish)(NnGraph *g, const ArchOptions *o, Rng *rng);
-	/* Depth of a parameter; the head's for names it does not know. */
+	/* Layers from the pixels to the head, NULL at the end: each has a depth of its own.
+	 */
+	const char *const *layers;
+	/* Or, where it is less simple: depth of a parameter, the head's or -1 for names it
+	 * does not know, and how many there are. */
 	int (*depth)(const ArchOptions *o, const char *param);
 	int (*depths)(const ArchOptions *o);
 };

@@ -48,26 +48,3 @@ classic_full(NnGraph *g, int x, const char *name)
 {
 	return nn_activation(g, nn_linear(g, x, name, FULL, true, NN_IDENTITY), NN_RELU);
 }
-
-int
-classic_depth(const char *const *layers, const char *param)
-{
-	for (int i = 0; layers[i]; i++)
-	{
-		size_t n = strlen(layers[i]);
-
-		if (strncmp(layers[i], param, n) == 0 && param[n] == '.')
-			return i;
-	}
-	return -1;
-}
-
-int
-classic_depths(const char *const *layers)
-{
-	int n = 0;
-
-	while (layers[n])
-		n++;
-	return n + 1;
-}

@@ -22,8 +22,4 @@ extern int classic_square(NnGraph *g, int x, const char *name, int side);
 /* A further full layer of 4096, with ReLU. */
 extern int classic_full(NnGraph *g, int x, const char *name);
 
-/* The place among layers (NULL at the end) of the one that param belongs to, or -1. */
-extern int classic_depth(const char *const *layers, const char *param);
-extern int classic_depths(const char *const *layers);
-
 #endif

@@ -38,20 +38,6 @@ build16(NnGraph *g, int x, const ArchOptions *o)
 	return arch_head(g, x, o, "classifier.6");
 }
 
-static int
-depth16(const ArchOptions *o, const char *param)
-{
-	(void) o;
-	return classic_depth(layers16, param);
-}
-
-static int
-depths16(const ArchOptions *o)
-{
-	(void) o;
-	return classic_depths(layers16);
-}
-
 /* The first full layer is written as a convolution but begins as a linear layer. */
 static void
 finish16(NnGraph *g, const ArchOptions *o, Rng *rng)
@@ -74,8 +60,7 @@ const Arch arch_vgg16 = {
 	.convolutions = INIT_KAIMING_FAN_OUT,
 	.linears = INIT_NORMAL_001,
 	.finish = finish16,
-	.depth = depth16,
-	.depths = depths16,
+	.layers = layers16,
 };
 
 /* --------------------------------------------------------------------- VGG-F */
@@ -99,20 +84,6 @@ build_f(NnGraph *g, int x, const ArchOptions *o)
 	return arch_head(g, x, o, "fc8");
 }
 
-static int
-depth_f(const ArchOptions *o, const char *param)
-{
-	(void) o;
-	return classic_depth(layers_f, param);
-}
-
-static int
-depths_f(const ArchOptions *o)
-{
-	(void) o;
-	return classic_depths(layers_f);
-}
-
 static void
 finish_f(NnGraph *g, const ArchOptions *o, Rng *rng)
 {
@@ -134,6 +105,5 @@ const Arch arch_vgg_f = {
 	.convolutions = INIT_KAIMING_FAN_OUT,
 	.linears = INIT_NORMAL_001,
 	.finish = finish_f,
-	.depth = depth_f,
-	.depths = depths_f,
+	.layers = layers_f,
 };
