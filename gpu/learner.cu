@@ -268,22 +268,42 @@ learner_wait(NnLearner *l, NnError *err)
  * themselves: while one chunk is on its way the next is put there.
  */
 static bool
-send_pictures(NnLearner *l, const NnBatch *batch, NnError *err)
+cuda_stage(NnLearner *l, const uint8_t *images, int n, NnError *err)
 {
-	size_t bytes = (size_t) batch->n * nn_shape_size(&l->graph->node[0].shape);
+	size_t bytes = (size_t) n * nn_shape_size(&l->graph->node[0].shape);
+	int slot = (l->slot + 1) % SLOTS;
 
-	l->slot = (l->slot + 1) % SLOTS;
+	if (n < 1 || n > l->options.max_batch)
+		return nn_fail(err, "a batch of %d images: this learner was opened for 1 to %d",
+					   n, l->options.max_batch);
 	for (size_t at = 0; at < bytes; at += CHUNK)
 	{
 		size_t part = bytes - at < CHUNK ? bytes - at : CHUNK;
 
-		memcpy(l->host_images[l->slot] + at, batch->images + at, part);
-		if (!stream_up(l->copies, l->images[l->slot] + at, l->host_images[l->slot] + at,
-					   part, err))
+		memcpy(l->host_images[slot] + at, images + at, part);
+		if (!stream_up(l->copies, l->images[slot] + at, l->host_images[slot] + at, part,
+					   err))
 			return false;
 	}
-	return stream_marks(l->copies, l->copied, err) &&
-		   stream_follows(stream_of(&l->m), l->copied, err);
+	l->staged_images = images;
+	l->staged_n = n;
+	return stream_marks(l->copies, l->copied, err);
+}
+
+/* What is queued from here on has the batch's pictures. */
+static bool
+take_pictures(NnLearner *l, const NnBatch *batch, NnError *err)
+{
+	bool there = l->staged_images == batch->images && l->staged_n == batch->n;
+
+	/* pictures staged for another pass may still be on their way into that place */
+	if (!there && l->staged_images && !event_wait(l->copied, err))
+		return false;
+	if (!there && !cuda_stage(l, batch->images, batch->n, err))
+		return false;
+	l->staged_images = NULL;
+	l->slot = (l->slot + 1) % SLOTS;
+	return stream_follows(stream_of(&l->m), l->copied, err);
 }
 
 static bool
@@ -295,7 +315,7 @@ cuda_forward(NnLearner *l, const NnBatch *batch, bool train,
 					   batch->n, l->options.max_batch);
 	l->batch = *batch;
 	*l->host_step = Step{batch->seed, batch->first, batch->momentum};
-	if (!send_pictures(l, batch, err) ||
+	if (!take_pictures(l, batch, err) ||
 		!gpu_up(&l->m, l->step, l->host_step, sizeof(Step), err))
 		return false;
 	if (l->stale)
@@ -385,7 +405,7 @@ extern "C" const NnLearnerDevice *deephash_learner(void);
 static const NnLearnerDevice cuda_learner = {
 	NN_LEARNER_API, "cuda",		   gpu_probe,		cuda_open,	 cuda_close,
 	cuda_forward,	cuda_backward, cuda_not_finite, cuda_update, cuda_average,
-	cuda_has,		cuda_read,	   cuda_write,		cuda_memory};
+	cuda_has,		cuda_read,	   cuda_write,		cuda_memory, cuda_stage};
 
 extern "C" const NnLearnerDevice *
 deephash_learner(void)

@@ -9,7 +9,7 @@
  *
  * A step is queued on one stream; only what the host reads is waited for.  Pictures
  * arrive on a stream of their own, into one of two places in turn, so that a batch is
- * copied while the update of the one before still runs.
+ * copied while the one before is still worked on.
  */
 #ifndef GPU_LEARNER_PARTS_H
 #define GPU_LEARNER_PARTS_H
@@ -57,6 +57,8 @@ struct NnLearner
 	Recorder recorder;
 	/* of the batch, and what the device knows of it */
 	NnBatch batch;
+	const uint8_t *staged_images; /* of the host, on their way already; NULL: none */
+	int staged_n;
 	bool ready; /* for a backward pass, which uses up what the forward pass left */
 	int slot;
 	uint8_t *images[SLOTS], *host_images[SLOTS];

@@ -125,7 +125,11 @@ passes(Pair *p, int step, int first, int n, Worst *worst, NnError *err)
 		if (!p->device[d]->backward(p->learner[d], (const float *const *) p->grad,
 									first > 0, err))
 			return false;
-	return true;
+	/* the second part's pictures ahead, in two steps as they will come, in one not */
+	if (first > 0 || !p->device[1]->stage)
+		return true;
+	return p->device[1]->stage(p->learner[1], p->images + (size_t) n * picture,
+							   step == 2 ? n : n - 1, err);
 }
 
 static bool

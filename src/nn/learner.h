@@ -33,7 +33,7 @@ extern "C"
 {
 #endif
 
-#define NN_LEARNER_API 1
+#define NN_LEARNER_API 2
 
 	typedef struct NnPool NnPool; /* pool.h */
 
@@ -154,6 +154,13 @@ extern "C"
 					  NnError *err);
 
 		size_t (*memory)(const NnLearner *learner); /* bytes it holds, for one step */
+
+		/*
+		 * NULL where it would gain nothing.  Begin to bring the n pictures of the next
+		 * forward pass to the device while that works: the pass that is given the same
+		 * images and n then finds them there.  They are good until that pass.
+		 */
+		bool (*stage)(NnLearner *learner, const uint8_t *images, int n, NnError *err);
 	} NnLearnerDevice;
 
 #define NN_LEARNER_ENTRY "deephash_learner"

@@ -27,6 +27,76 @@ test_workers(void **state)
 	assert_int_equal(trainer_workers(1, &elsewhere, 4), 1);
 }
 
+/* ---------------------------------------------------------- pictures sent ahead */
+
+static struct
+{
+	const uint8_t *images;
+	int n, staged, forward;
+	uint8_t first;
+} ahead;
+
+static bool
+stage(NnLearner *learner, const uint8_t *images, int n, NnError *err)
+{
+	(void) learner;
+	(void) err;
+	ahead.images = images;
+	ahead.n = n;
+	ahead.first = images[0];
+	ahead.staged++;
+	return true;
+}
+
+/* Is it given what was sent ahead of it? */
+static bool
+forward_staged(NnLearner *learner, const NnBatch *batch, bool train,
+			   const float *out[NN_MAX_OUTPUTS], NnError *err)
+{
+	if (ahead.forward++ > 0 && (batch->images != ahead.images || batch->n != ahead.n ||
+								batch->images[0] != ahead.first))
+		return nn_fail(err, "pass %d gets other pictures", ahead.forward);
+	return learner_cpu.forward(learner, batch, train, out, err);
+}
+
+/* A device that takes pictures ahead learns the same, with threads for them and without.
+ */
+static void
+test_pictures_ahead(void **state)
+{
+	NnLearnerDevice device = learner_cpu;
+	Dataset *ds = stripes(70, 24, 2, 9);
+	NnPool *pool = nn_pool_new(2);
+
+	(void) state;
+	device.stage = stage;
+	device.forward = forward_staged;
+	for (int workers = 0; workers < 2; workers++)
+		for (int parts = 1; parts <= 3; parts += 2)
+		{
+			TrainOptions o = small_options();
+			Trainer *plain, *sent;
+
+			o.epochs = 2;
+			o.workers = workers;
+			o.accumulate = parts;
+			plain = start(&o, ds, pool);
+			sent = start(&o, ds, pool);
+			sent->device = &device;
+			memset(&ahead, 0, sizeof(ahead));
+			steps(plain, plain->total_steps);
+			steps(sent, sent->total_steps);
+			assert_same(plain, sent);
+			/* all but the very first part of the run */
+			assert_int_equal(ahead.staged, sent->total_steps * parts - 1);
+			assert_int_equal(ahead.forward, sent->total_steps * parts);
+			trainer_free(plain);
+			trainer_free(sent);
+		}
+	dataset_free(ds);
+	nn_pool_free(pool);
+}
+
 /* ------------------------------------------------- gradients through a network */
 
 /*
@@ -428,11 +498,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_workers),			cmocka_unit_test(test_tape_gradients),
-		cmocka_unit_test(test_overfit),			cmocka_unit_test(test_determinism),
-		cmocka_unit_test(test_options),			cmocka_unit_test(test_name_not_utf8),
-		cmocka_unit_test(test_keeping_to_time), cmocka_unit_test(test_not_finite),
-		cmocka_unit_test(test_export),			cmocka_unit_test(test_codefile),
+		cmocka_unit_test(test_workers),		   cmocka_unit_test(test_pictures_ahead),
+		cmocka_unit_test(test_tape_gradients), cmocka_unit_test(test_overfit),
+		cmocka_unit_test(test_determinism),	   cmocka_unit_test(test_options),
+		cmocka_unit_test(test_name_not_utf8),  cmocka_unit_test(test_keeping_to_time),
+		cmocka_unit_test(test_not_finite),	   cmocka_unit_test(test_export),
+		cmocka_unit_test(test_codefile),
 	};
 
 	return cmocka_run_group_tests_name("train run", tests, make_folder, remove_folder);

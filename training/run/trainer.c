@@ -222,13 +222,53 @@ check_finite(Trainer *t, TrainError *err)
 		(long long) t->step + 1, what, found ? bad : "", t->options.rate);
 }
 
+static const FeedBatch *
+take_batch(Trainer *t, int64_t step, TrainError *err)
+{
+	bool have = t->looked_ahead && t->ahead == step;
+
+	t->looked_ahead = false;
+	if (!have)
+		return feed_take(t->feed, step, err);
+	if (!t->batch_ahead)
+		*err = t->ahead_error;
+	return t->batch_ahead;
+}
+
+/*
+ * Bring pictures that come next to a device that still works on the last ones: the next
+ * part's, or the next step's first, whose batch is taken for that.
+ */
+static bool
+look_ahead(Trainer *t, int64_t step, int next_part, int parts, TrainError *err)
+{
+	const FeedBatch *batch = t->batch_now;
+	int part = next_part % parts;
+	int first = (int) ((int64_t) t->batch * part / parts);
+	int end = (int) ((int64_t) t->batch * (part + 1) / parts);
+	NnError trouble;
+
+	if (!t->device->stage || (part == 0 && step + 1 >= t->total_steps))
+		return true;
+	if (part == 0)
+	{
+		t->looked_ahead = true;
+		t->ahead = step + 1;
+		batch = t->batch_ahead = feed_take(t->feed, step + 1, &t->ahead_error);
+	}
+	return !batch ||
+		   t->device->stage(t->learner, part_of(t, batch, first, end - first).images,
+							end - first, &trouble) ||
+		   device_failed(&trouble, err);
+}
+
 /* The batch of a step, part by part. */
 static bool
 pass(Trainer *t, int64_t step, float momentum, bool check, TrainError *err)
 {
 	int parts = t->options.accumulate < t->batch ? t->options.accumulate : t->batch;
 
-	t->batch_now = feed_take(t->feed, step, err);
+	t->batch_now = take_batch(t, step, err);
 	if (!t->batch_now)
 		return false;
 	t->last_loss = 0;
@@ -238,7 +278,7 @@ pass(Trainer *t, int64_t step, float momentum, bool check, TrainError *err)
 		int end = (int) ((int64_t) t->batch * (i + 1) / parts);
 
 		if (!pass_part(t, first, end - first, momentum, err) ||
-			(check && !check_finite(t, err)))
+			!look_ahead(t, step, i + 1, parts, err) || (check && !check_finite(t, err)))
 			return false;
 	}
 	return true;

@@ -24,6 +24,10 @@ typedef struct Trainer
 	int64_t steps_per_epoch, total_steps;
 	Feed *feed;
 	const FeedBatch *batch_now; /* of the step being taken */
+	bool looked_ahead;			/* for the one after, while the device works: */
+	int64_t ahead;
+	const FeedBatch *batch_ahead; /* NULL: ahead_error says why */
+	TrainError ahead_error;
 	double last_loss;
 	uint64_t data_sum; /* dataset_checksum */
 } Trainer;
