@@ -56,10 +56,10 @@ close $file;
 errs_soon("SELECT deephash_load_model('vast', '$vast')", qr/model "vast" is larger than deephash.device_memory \(16 MB\)/, 'models over the limit');
 reload("deephash.device_memory = '1GB'");
 
-reload("deephash.memory_limit = '1MB'");
+reload("deephash.memory_limit = '1MB'", "deephash.max_image_size = '4MB'");
 ok(wait_until(sub { ($server->psql('postgres', 'SELECT memory_limit FROM deephash_service'))[1] eq 1 << 20 }), 'memory can be limited');
 $pid = engine_pid($server);
-like(error_of("\\set VERBOSITY verbose\nSELECT deephash_encode(" . image_sql('large') . ", 'm64')"), qr/ERROR:  53200: cannot encode image.*out of memory.*HINT:  deephash.memory_limit is 1 MB/s, 'too little memory is an error that says so');
+like(error_of("\\set VERBOSITY verbose\nSELECT deephash_encode(" . image_sql('huge') . ", 'm64')"), qr/ERROR:  53200: cannot encode image.*out of memory.*HINT:  deephash.memory_limit is 1 MB/s, 'too little memory is an error that says so');
 is(engine_pid($server), $pid, '... and not the end of the engine');
 cmp_ok($server->safe_psql('postgres', 'SELECT memory FROM deephash_service'), '<', 2 << 20, '... which keeps to the limit');
 reload("deephash.memory_limit = '4GB'");

@@ -111,23 +111,27 @@ expect_answers(int fd, int n)
 		assert_int_equal(process_receive(fd, text, sizeof(text)), DEEPHASH_OK);
 }
 
-/* One client has 32 requests in work, however many it sends; another still gets in. */
+/* One client has so many requests in work, however many it sends; another gets in. */
 static void
 test_requests_of_one_client(void **state)
 {
+	enum
+	{
+		REQUESTS = 3 * DEEPHASH_WINDOW
+	};
 	Process p = start(process_config(dir));
 	int watcher = process_connect(&p);
 	int other = process_connect(&p);
-	pid_t child = sender(p.client, 500);
+	pid_t child = sender(p.client, REQUESTS);
 	char words[4000];
 
 	(void) state;
-	await_value(watcher, "buffered", 32 * (long long) jpeg.size);
+	await_value(watcher, "buffered", DEEPHASH_WINDOW * (long long) jpeg.size);
 	process_send(other, DEEPHASH_ENCODE, 1, model, &jpeg);
-	await_value(watcher, "buffered", 33 * (long long) jpeg.size);
-	let_through(501);
+	await_value(watcher, "buffered", (DEEPHASH_WINDOW + 1) * (long long) jpeg.size);
+	let_through(REQUESTS + 1);
 	expect_answers(other, 1);
-	expect_answers(p.client, 500);
+	expect_answers(p.client, REQUESTS);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	await_value(watcher, "buffered", 0);
 	close(watcher);
