@@ -38,7 +38,8 @@ extern void tape_free(Tape *tape);
 /*
  * Run n <= max_batch pictures; returns output 0, n rows, the tape's
  * own memory.  train: batch norms use the statistics of this batch and move the
- * running ones by `momentum`; backward may follow, and reads images again.
+ * running ones by `momentum`; backward may follow, and reads images again (a tape made
+ * to evaluate does not train).
  */
 extern const float *tape_forward(Tape *tape, const uint8_t *images, int n, bool train,
 								 float momentum);

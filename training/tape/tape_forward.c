@@ -193,7 +193,7 @@ tape_forward(Tape *t, const uint8_t *images, int n, bool train, float momentum)
 {
 	t->images = images;
 	t->n = n;
-	t->train = train;
+	t->train = train && t->backward;
 	t->momentum = momentum;
 	for (int s = 0; s < t->nsegments; s++)
 	{
@@ -202,7 +202,7 @@ tape_forward(Tape *t, const uint8_t *images, int n, bool train, float momentum)
 		for (int i = seg->first; i < seg->end; i++)
 			if (t->graph->node[i].kind == NN_BATCHNORM)
 				settle_batchnorm(t, i);
-		if (train)
+		if (t->train)
 			clear_moments(t, s);
 		if (t->node[seg->first].whole)
 		{
