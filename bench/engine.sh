@@ -104,7 +104,7 @@ row_of_ours() {
 			training = 6e-6 * $1 * $5
 			inference = 2e-6 * $2 * $5
 			printf "   %.1f TFLOP/s, %.1f %% of the peak", training, 100 * training / best
-			printf "; inference (float32) %.1f, %.1f %%\n", inference, 100 * inference / peak[1]
+			printf "; inference %.1f, %.1f %%\n", inference, 100 * inference / best
 		}
 	}' <<<"$2"
 }
