@@ -4,7 +4,7 @@
 # programs, plug-in, the private PostgreSQL, all libraries below them, models, pictures.
 #   WITH_CIFAR=1     also the archive of CIFAR-10 in DEEPHASH_DATA, in pieces of its own
 #   PIECE=44m        no file is larger
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")/../.."
 . gpu/checks/lib.sh
 piece=${PIECE:-44m}
@@ -92,9 +92,14 @@ TEXT
 chmod -R a+rX,u+w "$pack"
 
 # ------------------------------------------------------------------------------ files
-rm -f "$to"/deephash-gpu.tar.xz.* "$to"/cifar10.med.xz.* "$to/run.sh"
-tar -C "$stage" --owner=0 --group=0 -cf - deephash-gpu | xz -6 -T0 | split -b "$piece" - "$to/deephash-gpu.tar.xz."
-[ -z "${WITH_CIFAR:-}" ] || split -b "$piece" "$data/cifar10.med.xz" "$to/cifar10.med.xz."
-cp gpu/checks/run.sh "$to/"
+# Whole before they get their names.
+files=$stage/files
+mkdir "$files"
+tar -C "$stage" --owner=0 --group=0 -cf - deephash-gpu | xz -6 -T0 | split -b "$piece" - "$files/deephash-gpu.tar.xz."
+cat "$files"/deephash-gpu.tar.xz.* | xz -t
+[ -z "${WITH_CIFAR:-}" ] || split -b "$piece" "$data/cifar10.med.xz" "$files/cifar10.med.xz."
+cp gpu/checks/run.sh "$files/"
+rm -f "$to"/deephash-gpu.tar.xz.* "$to"/cifar10.med.xz.*
+mv "$files"/* "$to/"
 ls -l "$to" | awk 'NF > 8 { printf "%6.1f MB  %s\n", $5 / 1e6, $9 }'
 echo "Unpacked: $(du -sm "$pack" | cut -f1) MB.  On the machine with the GPU: bash FOLDER/run.sh --out RESULTS"
