@@ -10,7 +10,6 @@
 #include "training/run/sets.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,8 +157,10 @@ eval_codes(const Request *r, TrainError *err)
 }
 
 static bool
-set_option(Request *r, int option)
+set_option(void *arg, int option)
 {
+	Request *r = arg;
+
 	switch (option)
 	{
 		case 'm':
@@ -209,21 +210,11 @@ cmd_eval(int argc, char **argv)
 	};
 	Request r = {.holdout = 0.1, .seed = 1, .threads = command_cpus()};
 	TrainError err;
-	int option;
-	int index = 0;
+	int status;
 
-	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
-	{
-		if (option == 'h')
-		{
-			usage();
-			return COMMAND_OK;
-		}
-		if (option == '?')
-			return command_usage("eval", "see the message above");
-		if (!set_option(&r, option))
-			return command_refused("eval", options[index].name, optarg);
-	}
+	status = command_options("eval", argc, argv, options, usage, set_option, &r);
+	if (status >= 0)
+		return status;
 	if (optind < argc)
 		return command_usage("eval", "unexpected argument \"%s\"", argv[optind]);
 	if (r.query_codes && r.database_codes && !r.model)

@@ -8,7 +8,6 @@
 #include "training/run/codes.h"
 #include "training/run/sets.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,8 +86,10 @@ colours(const char *text, double low, float out[3])
 }
 
 static bool
-set_option(Request *r, int option)
+set_option(void *arg, int option)
 {
+	Request *r = arg;
+
 	switch (option)
 	{
 		case 'a':
@@ -292,21 +293,11 @@ cmd_import(int argc, char **argv)
 	};
 	Request r = {.head = "classes", .seed = 1};
 	TrainError err;
-	int option;
-	int index = 0;
+	int status;
 
-	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
-	{
-		if (option == 'h')
-		{
-			usage();
-			return COMMAND_OK;
-		}
-		if (option == '?')
-			return command_usage("import", "see the message above");
-		if (!set_option(&r, option))
-			return command_refused("import", options[index].name, optarg);
-	}
+	status = command_options("import", argc, argv, options, usage, set_option, &r);
+	if (status >= 0)
+		return status;
 	if (optind + 1 != argc)
 		return command_usage("import", optind < argc ? "give one file"
 													 : "the file of weights is missing");

@@ -5,7 +5,6 @@
 #include "training/command.h"
 #include "training/data/synth.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,8 +31,10 @@ usage(void)
 }
 
 static bool
-set_option(SynthOptions *o, int option)
+set_option(void *arg, int option)
 {
+	SynthOptions *o = arg;
+
 	switch (option)
 	{
 		case 'c':
@@ -70,22 +71,12 @@ cmd_synth(int argc, char **argv)
 	};
 	SynthOptions o = synth_defaults;
 	TrainError err;
-	int option;
-	int index = 0;
+	int status;
 
 	o.threads = command_cpus();
-	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
-	{
-		if (option == 'h')
-		{
-			usage();
-			return COMMAND_OK;
-		}
-		if (option == '?')
-			return command_usage("synth", "see the message above");
-		if (!set_option(&o, option))
-			return command_refused("synth", options[index].name, optarg);
-	}
+	status = command_options("synth", argc, argv, options, usage, set_option, &o);
+	if (status >= 0)
+		return status;
 	if (optind != argc - 1)
 		return command_usage("synth", "give one folder to write to");
 	if (!synth_write(argv[optind], &o, &err))

@@ -30,6 +30,28 @@ command_usage(const char *name, const char *format, ...)
 	return COMMAND_USAGE;
 }
 
+int
+command_options(const char *name, int argc, char **argv, const struct option *options,
+				void (*usage)(void), bool (*set)(void *arg, int option), void *arg)
+{
+	int index = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
+	{
+		if (option == 'h')
+		{
+			usage();
+			return COMMAND_OK;
+		}
+		if (option == '?')
+			return command_usage(name, "see the message above");
+		if (!set(arg, option))
+			return command_refused(name, options[index].name, optarg);
+	}
+	return -1;
+}
+
 static char wanted[128]; /* what the value that was refused last must be */
 
 bool

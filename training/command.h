@@ -5,6 +5,8 @@
 #ifndef TRAIN_COMMAND_H
 #define TRAIN_COMMAND_H
 
+#include <getopt.h>
+
 #include "training/train.h"
 
 enum
@@ -40,6 +42,15 @@ extern int cmd_classify(int argc, char **argv);
 extern int command_failed(const char *name, const TrainError *err);
 extern int command_usage(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/*
+ * The options of a command: set is told of each, by the letter in its table, with the
+ * value in optarg, and says whether that is allowed; "help" has the letter h.  Returns
+ * the exit status where the command is to end at once, else -1.
+ */
+extern int command_options(const char *name, int argc, char **argv,
+						   const struct option *options, void (*usage)(void),
+						   bool (*set)(void *arg, int option), void *arg);
 
 /*
  * Values of options.  The text of a number must be one as a whole, within the range. What
