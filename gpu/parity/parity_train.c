@@ -338,6 +338,29 @@ rows(NnGraph *g, int x)
 	nn_linear(g, x, "head", 5, true, NN_IDENTITY);
 }
 
+/* ReLU right after layers, which the GPU's learner joins, but for one read twice. */
+static void
+rectified(NnGraph *g, int x)
+{
+	const NnShape flat = {1, {96}};
+	int y;
+
+	x = nn_conv2d(g, x, "first", 6, 3, 3, 2, 1, 1, true, NN_IDENTITY);
+	x = nn_activation(g, x, NN_RELU);
+	y = nn_conv2d(g, x, "twice", 6, 1, 1, 1, 0, 1, true, NN_IDENTITY);
+	x = nn_add(g, nn_activation(g, y, NN_RELU), y);
+	x = nn_conv2d(g, x, "deep", 6, 3, 3, 1, 1, 6, true, NN_IDENTITY);
+	x = nn_activation(g, x, NN_RELU);
+	x = nn_conv_transpose2d(g, x, "up", 4, 2, 2, 0, 0, 1, true, NN_IDENTITY);
+	x = nn_maxpool(g, nn_activation(g, x, NN_RELU), 2, 2, 0);
+	x = nn_conv2d(g, x, "point", 6, 1, 1, 1, 0, 1, true, NN_IDENTITY);
+	x = nn_avgpool(g, nn_activation(g, x, NN_RELU), 2, 2, 0);
+	x = nn_linear(g, nn_reshape(g, x, &flat), "fc1", 20, true, NN_IDENTITY);
+	x = nn_dropout(g, nn_activation(g, x, NN_RELU), 0.3f);
+	x = nn_linear(g, x, "fc2", 20, false, NN_IDENTITY);
+	nn_linear(g, nn_activation(g, x, NN_RELU), "head", 5, true, NN_IDENTITY);
+}
+
 NnGraph *
 parity_network(int i, const char **name)
 {
@@ -349,7 +372,8 @@ parity_network(int i, const char **name)
 			   {"transformer", transformer},
 			   {"windows", windows},
 			   {"autoencoder", autoencoder},
-			   {"embedding", rows}};
+			   {"embedding", rows},
+			   {"layers and ReLU", rectified}};
 	NnGraph *g;
 
 	if (i >= (int) (sizeof(all) / sizeof(all[0])))
