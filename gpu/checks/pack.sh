@@ -57,7 +57,7 @@ objects() {
 }
 objects >"$stage/objects"
 while read -r object; do
-	LD_LIBRARY_PATH= ldd "$object" 2>/dev/null | awk '$2 == "=>" && $3 ~ "^/" { print $3 }'
+	{ LD_LIBRARY_PATH= ldd "$object" 2>/dev/null || true; } | awk '$2 == "=>" && $3 ~ "^/" { print $3 }'
 done <"$stage/objects" | sort -u |
 	grep -vE '/(ld-linux[^/]*|lib(c|m|dl|rt|pthread|resolv|util|mvec|anl|nsl|cuda|cudart|cublas|cublasLt|cudnn[a-z_]*|nvrtc))\.so' |
 	while read -r library; do cp -L "$library" "$pack/lib/"; done
