@@ -15,7 +15,7 @@ sub train_tool
 {
 	my ($out, $err);
 
-	run([ $program, @_ ], '<', \undef, '>', \$out, '2>', \$err, timeout(300));
+	run([ $program, @_ ], '<', \undef, '>', \$out, '2>', \$err, timeout(900));
 	return ($? >> 8, $out, $err);
 }
 
@@ -85,8 +85,8 @@ system('cp', '-r', "$dir/pictures", "$dir/leaving") == 0 or die;
 my $log2 = '';
 my $leaving = start([ $program, 'train', '--data', "folder:$dir/leaving", @small, '--epochs', 3000,
 	'--size', 48, '--set', 'data.cache=1', '--set', 'data.workers=2', '--out', "$dir/gone" ],
-	'<', \undef, '>', \my $ignored2, '2>', \$log2, timeout(300));
-my $until = time + 120;
+	'<', \undef, '>', \my $ignored2, '2>', \$log2, timeout(900));
+my $until = time + 600;
 while ($log2 !~ /steps;/ && time < $until) { $leaving->pump_nb; sleep 0.05; }
 sleep 1;
 system('rm', '-rf', "$dir/leaving") == 0 or die;
@@ -99,8 +99,8 @@ ok(-s "$dir/gone.checkpoint", 'and leaves a checkpoint');
 # An interrupt, in the middle of a run that would take long
 my $log = '';
 my $long = start([ $program, @train[ 0 .. $#train - 1 ], 5000, '--out', "$dir/long" ],
-	'<', \undef, '>', \my $ignored, '2>', \$log, timeout(300));
-my $end = time + 120;
+	'<', \undef, '>', \my $ignored, '2>', \$log, timeout(900));
+my $end = time + 600;
 while ($log !~ /steps;/ && time < $end) { $long->pump_nb; sleep 0.05; }
 sleep 0.5;
 $long->signal('INT');

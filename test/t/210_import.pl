@@ -15,7 +15,7 @@ sub tool
 {
 	my ($out, $err);
 
-	run([ $program, @_ ], '<', \undef, '>', \$out, '2>', \$err, timeout(300));
+	run([ $program, @_ ], '<', \undef, '>', \$out, '2>', \$err, timeout(900));
 	return ($? >> 8, $out, $err);
 }
 

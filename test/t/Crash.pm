@@ -64,7 +64,7 @@ sub power_cut
 	kill 'STOP', $postmaster;
 	kill 'KILL', keys %{ { children($postmaster) } }, $postmaster;
 	my @left;
-	wait_until(sub { @left = grep { slurp("/proc/$_/stat") =~ /^\d+ \(.*\) [^ZX] /s } Deephash::processes_of($server->data_dir); kill 'KILL', @left; !@left }, 60)
+	wait_until(sub { @left = grep { slurp("/proc/$_/stat") =~ /^\d+ \(.*\) [^ZX] /s } Deephash::processes_of($server->data_dir); kill 'KILL', @left; !@left })
 	  or die "processes of the killed server are still alive: @left";
 	clear_traces($server);
 }
@@ -92,7 +92,7 @@ sub kill_one
 	kill 'KILL', $pid or return;
 	# It may have been about to leave anyhow.
 	wait_until(sub { server_log($server, $from) =~ /all server processes terminated/ }, 10) or return;
-	wait_until(sub { server_log($server, $from) =~ /all server processes terminated.*ready to accept connections/s }, 120)
+	wait_until(sub { server_log($server, $from) =~ /all server processes terminated.*ready to accept connections/s })
 	  or die 'the server did not restart its children';
 	return $title;
 }
@@ -119,7 +119,7 @@ sub kill_in_recovery
 	my ($server) = @_;
 	my $from = -s $server->logfile;
 	start_server($server, '-W');
-	wait_until(sub { postmaster($server) }, 10) or die 'the server does not start; see ' . $server->logfile;
+	wait_until(sub { postmaster($server) }) or die 'the server does not start; see ' . $server->logfile;
 	if (rand() < 0.2) { sleep rand 0.1 }
 	else
 	{
