@@ -63,7 +63,7 @@ like(error_of("\\set VERBOSITY verbose\nSELECT deephash_encode(" . image_sql('hu
 is(engine_pid($server), $pid, '... and not the end of the engine');
 cmp_ok($server->safe_psql('postgres', 'SELECT memory FROM deephash_service'), '<', 2 << 20, '... which keeps to the limit');
 reload("deephash.memory_limit = '4GB'");
-is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'with enough of it all is well');
+encodes_soon('with enough of it all is well');
 
 # --------------------------------------------------------- privileges on settings
 $server->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
