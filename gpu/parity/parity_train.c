@@ -13,7 +13,9 @@
 
 #define STEPS 3
 
-static uint64_t state = 4711;
+#define FIRST_STATE 4711
+
+static uint64_t state = FIRST_STATE;
 
 static float
 draw(void)
@@ -185,6 +187,8 @@ parity_train(const NnLearnerDevice *device, NnGraph *g, const NnLearnerOptions *
 	NnError err = {""};
 	bool ok = nn_graph_ok(g, &err);
 
+	/* What is drawn for a case does not depend on the cases before it. */
+	state = FIRST_STATE;
 	if (!ok)
 	{
 		snprintf(text, size, "%s", err.text);
