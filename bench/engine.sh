@@ -59,7 +59,7 @@ compare() {
 		for who in deephash ${python:+$peers}; do
 			if ! in_time; then
 				seen[$who]=${seen[$who]:-late}
-			elif line=$(run "$who" "$@" "$precision"); then
+			elif line=$(run "$who" "$@" "$precision") && [ -n "$line" ]; then
 				seen[$who]=${seen[$who]:+${seen[$who]}$'\n'}$line
 			else
 				seen[$who]="failed: $(tail -n 1 "$errors")"
