@@ -87,10 +87,10 @@ window(const NnNode *node, int axis, int size, NnError *err)
 	int pad = node->pad[axis];
 
 	if (kernel < 1 || kernel > 1024 || stride < 1 || stride > 1024 || pad < 0 ||
-		pad >= kernel)
+		pad > 1024)
 		return nn_fail(err,
-					   "kernel %d, stride %d, padding %d make no window "
-					   "(padding must be less than the kernel)",
+					   "kernel %d, stride %d, padding %d make no window (each is at "
+					   "most 1024)",
 					   kernel, stride, pad);
 	if (size + 2 * pad < kernel)
 		return nn_fail(err, "a kernel of %d does not fit an input of %d + 2*%d", kernel,
@@ -416,11 +416,11 @@ unwindow(const NnNode *node, int axis, int size, NnError *err)
 	int64_t wanted;
 
 	if (kernel < 1 || kernel > 1024 || stride < 1 || stride > 1024 || pad < 0 ||
-		pad >= kernel || more < 0 || more >= stride)
+		pad > 1024 || more < 0 || more >= stride)
 		return nn_fail(err,
 					   "kernel %d, stride %d, padding %d, output padding %d make no "
-					   "window (padding must be less than the kernel, output "
-					   "padding less than the stride)",
+					   "window (the first three are at most 1024, output padding less "
+					   "than the stride)",
 					   node->kernel[axis], node->stride[axis], node->pad[axis],
 					   node->out_pad[axis]);
 	wanted = (size - 1) * stride - 2 * pad + kernel + more;

@@ -260,7 +260,8 @@ convolutions(bool transposed)
 	} t[] = {{5, 4, 3, 2, 3, 1, 1, 0, 1}, {6, 5, 4, 6, 3, 2, 1, 1, 2},
 			 {7, 7, 2, 3, 4, 3, 2, 2, 1}, {4, 6, 4, 4, 3, 1, 1, 0, 4},
 			 {5, 5, 4, 4, 5, 2, 2, 1, 4}, {3, 3, 5, 7, 1, 1, 0, 0, 1},
-			 {6, 6, 3, 2, 2, 2, 0, 0, 1}};
+			 {6, 6, 3, 2, 2, 2, 0, 0, 1}, {4, 5, 4, 6, 2, 3, 2, 1, 2},
+			 {5, 5, 4, 4, 2, 2, 3, 0, 4}};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
 	{
@@ -283,6 +284,8 @@ case_conv(void)
 	convolutions(false);
 	CASE(1, 3, 6, 5, 2, 0, nn_conv2d(g, 0, "c", 2, 2, 3, 2, 0, 1, true, NN_IDENTITY));
 	CASE(1, 3, 6, 6, 3, 0, nn_conv2d(g, 0, "c", 5, 5, 5, 3, 2, 1, true, NN_IDENTITY));
+	/* windows that lie in the padding altogether, as in the last two of convolutions() */
+	CASE(1, 3, 3, 4, 2, 0, nn_conv2d(g, 0, "c", 3, 1, 1, 1, 1, 1, true, NN_IDENTITY));
 }
 
 static void

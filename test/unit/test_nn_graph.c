@@ -458,7 +458,7 @@ test_builder_errors(void **state)
 	EXPECT(nn_input(g, 8, 8, test_mean, test_std), "first node and the only one");
 	EXPECT(nn_conv2d(g, 0, "c", 4, 9, 9, 1, 0, 1, 0, NN_RELU), "does not fit");
 	EXPECT(nn_conv2d(g, 0, "c", 4, 3, 3, 0, 0, 1, 0, NN_RELU), "make no window");
-	EXPECT(nn_conv2d(g, 0, "c", 4, 3, 3, 1, 3, 1, 0, NN_RELU), "make no window");
+	EXPECT(nn_conv2d(g, 0, "c", 4, 3, 3, 1, 1025, 1, 0, NN_RELU), "make no window");
 	EXPECT(nn_conv2d(g, 0, "c", 4, 3, 3, 1, 1, 2, 0, NN_RELU), "groups do not divide");
 	EXPECT(nn_conv2d(g, 0, "c", 0, 3, 3, 1, 1, 1, 0, NN_RELU), "groups do not divide");
 	EXPECT(nn_conv2d(g, 0, "c", 4, 3, 3, 1, 1, 1, 0, NN_ACTIVATION_COUNT),
