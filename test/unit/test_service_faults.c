@@ -5,11 +5,8 @@
  */
 #include <signal.h>
 
+#include "service_cache.h"
 #include "service_process.h"
-
-static char dir[] = "/tmp/deephash_faults.XXXXXX";
-static uint8_t model[DEEPHASH_SHA256_BYTES];
-static Sample jpeg;
 
 /* ------------------------------------------------------------ devices that fail */
 
@@ -50,24 +47,6 @@ run_for_ever(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
 
 /* ------------------------------------------------------------------- the engine */
 
-static int
-setup(void **state)
-{
-	(void) state;
-	assert_non_null(mkdtemp(dir));
-	write_model(dir, 1, model);
-	jpeg = write_picture();
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	free(jpeg.data);
-	return remove_folder(dir);
-}
-
 /* An engine on a device that runs so. */
 static Process
 start(bool (*run)(NnNet *, const uint8_t *, int, float *, NnError *), int64_t stall_us)
@@ -94,7 +73,7 @@ test_repeated_faults(void **state)
 	for (int i = 1; i <= 3; i++)
 	{
 		assert_int_equal(
-			process_encode(&p, (uint64_t) i, model, &jpeg, text, sizeof(text)),
+			process_encode(&p, (uint64_t) i, model[0], &jpeg, text, sizeof(text)),
 			DEEPHASH_DEVICE);
 		assert_string_equal(text, "device cpu: an illegal instruction was encountered");
 	}
@@ -115,7 +94,7 @@ test_faults_now_and_then(void **state)
 	(void) state;
 	for (int i = 1; i <= 12; i++)
 		assert_int_equal(
-			process_encode(&p, (uint64_t) i, model, &jpeg, text, sizeof(text)),
+			process_encode(&p, (uint64_t) i, model[0], &jpeg, text, sizeof(text)),
 			i % 3 == 0 ? DEEPHASH_OK : DEEPHASH_DEVICE);
 	process_quit(&p, words, sizeof(words));
 	assert_null(strstr(words, "F "));
@@ -132,7 +111,7 @@ test_device_that_hangs(void **state)
 	/* Idle, it stays however long that is. */
 	usleep(700000);
 	assert_int_equal(recv(p.client, &byte, 1, MSG_DONTWAIT), -1);
-	process_send(p.client, DEEPHASH_ENCODE, 1, model, &jpeg);
+	process_send(p.client, DEEPHASH_ENCODE, 1, model[0], &jpeg);
 	assert_true(recv(p.client, &byte, 1, 0) <= 0);
 	assert_int_equal(process_end(&p, words, sizeof(words)), 1);
 	assert_non_null(strstr(words, "F device cpu: no request got on for 300 ms"));
@@ -147,7 +126,7 @@ test_stopped_process(void **state)
 	char words[4000];
 
 	(void) state;
-	process_send(p.client, DEEPHASH_ENCODE, 1, model, &jpeg);
+	process_send(p.client, DEEPHASH_ENCODE, 1, model[0], &jpeg);
 	usleep(200000);
 	assert_int_equal(kill(p.pid, SIGSTOP), 0);
 	usleep(4500000);
@@ -165,5 +144,5 @@ main(void)
 									   cmocka_unit_test(test_device_that_hangs),
 									   cmocka_unit_test(test_stopped_process)};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, cache_setup, cache_teardown);
 }

@@ -6,36 +6,29 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "service_cache.h"
 #include "service_process.h"
 #include "service/sandbox.h"
 
-static char dir[] = "/tmp/deephash_memory.XXXXXX";
-static uint8_t model[DEEPHASH_SHA256_BYTES];
-static Sample jpeg, large;
+static Sample large;
 
 static int
 setup(void **state)
 {
 	Image picture = smooth_picture(2000, 1500);
 
-	(void) state;
-	assert_non_null(mkdtemp(dir));
-	write_model(dir, 1, model);
-	jpeg = write_picture();
 	/* All its coefficients are in memory at once: 18 MB. */
 	large = write_sample(picture.rgb, picture.width, picture.height,
 						 (SampleOptions){.progressive = true, .quality = 50});
 	free(picture.rgb);
-	return 0;
+	return cache_setup(state);
 }
 
 static int
 teardown(void **state)
 {
-	(void) state;
-	free(jpeg.data);
 	free(large.data);
-	return remove_folder(dir);
+	return cache_teardown(state);
 }
 
 /* Bytes of this process, and what it may have, are told as they are. */
@@ -70,7 +63,7 @@ static DeephashStatus
 ask(const Process *p, const Sample *image)
 {
 	char text[10000];
-	DeephashStatus status = process_encode(p, 1, model, image, text, sizeof(text));
+	DeephashStatus status = process_encode(p, 1, model[0], image, text, sizeof(text));
 
 	if (status != DEEPHASH_OK)
 	{

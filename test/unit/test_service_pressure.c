@@ -4,30 +4,10 @@
  *	  rest waits in the sockets and is served later; who leaves frees his place.  The
  *	  device is held through a pipe, so nothing depends on how fast anything is.
  */
+#include "service_cache.h"
 #include "service_process.h"
 
-static char dir[] = "/tmp/deephash_pressure.XXXXXX";
-static uint8_t model[DEEPHASH_SHA256_BYTES];
-static Sample jpeg;
 static int hold[2]; /* a byte lets one batch through */
-
-static int
-setup(void **state)
-{
-	(void) state;
-	assert_non_null(mkdtemp(dir));
-	write_model(dir, 1, model);
-	jpeg = write_picture();
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	free(jpeg.data);
-	return remove_folder(dir);
-}
 
 static bool
 held_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
@@ -95,7 +75,7 @@ sender(int fd, int n)
 	if (pid == 0)
 	{
 		for (int i = 0; i < n; i++)
-			process_send(fd, DEEPHASH_ENCODE, (uint64_t) i, model, &jpeg);
+			process_send(fd, DEEPHASH_ENCODE, (uint64_t) i, model[0], &jpeg);
 		_exit(0);
 	}
 	assert_true(pid > 0);
@@ -127,7 +107,7 @@ test_requests_of_one_client(void **state)
 
 	(void) state;
 	await_value(watcher, "buffered", DEEPHASH_WINDOW * (long long) jpeg.size);
-	process_send(other, DEEPHASH_ENCODE, 1, model, &jpeg);
+	process_send(other, DEEPHASH_ENCODE, 1, model[0], &jpeg);
 	await_value(watcher, "buffered", (DEEPHASH_WINDOW + 1) * (long long) jpeg.size);
 	let_through(REQUESTS + 1);
 	expect_answers(other, 1);
@@ -193,9 +173,9 @@ test_leaving_makes_room(void **state)
 	watcher = process_connect(&p);
 	leaver = process_connect(&p);
 	for (int i = 0; i < 10; i++)
-		process_send(leaver, DEEPHASH_ENCODE, (uint64_t) i, model, &jpeg);
+		process_send(leaver, DEEPHASH_ENCODE, (uint64_t) i, model[0], &jpeg);
 	await_value(watcher, "buffered", 10 * (long long) jpeg.size);
-	process_send(p.client, DEEPHASH_ENCODE, 1, model, &jpeg);
+	process_send(p.client, DEEPHASH_ENCODE, 1, model[0], &jpeg);
 	close(leaver);
 	await_value(watcher, "clients", 3);
 	/* Those that threads have in hand come to an end; those behind them are dropped. */
@@ -219,5 +199,5 @@ main(void)
 		cmocka_unit_test(test_leaving_makes_room),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, cache_setup, cache_teardown);
 }

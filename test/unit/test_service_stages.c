@@ -9,36 +9,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "service_samples.h"
+#include "service_cache.h"
 
 #include "hamming/hamming.h"
 
-#define MODELS 2
 #define ONE_HOUR_US INT64_C(3600000000)
 #define SLOTS 1000
-
-static char dir[] = "/tmp/deephash_stages.XXXXXX";
-static uint8_t model[MODELS][DEEPHASH_SHA256_BYTES];
-static Sample jpeg;
-
-static int
-setup(void **state)
-{
-	(void) state;
-	assert_non_null(mkdtemp(dir));
-	for (int i = 0; i < MODELS; i++)
-		write_model(dir, 1.0f + (float) i, model[i]);
-	jpeg = write_picture();
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	free(jpeg.data);
-	return remove_folder(dir);
-}
 
 /* ----------------------------------------------------------- a device with stages */
 
@@ -625,5 +601,5 @@ main(void)
 		cmocka_unit_test(test_stop_with_two_under_way),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, cache_setup, cache_teardown);
 }
