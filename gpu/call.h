@@ -72,4 +72,34 @@ template <class T> void op_backward(const Call<T> *c);
 /* Bytes from forward to backward, for n pictures. */
 template <class T> size_t saved_bytes(const NnGraph *g, const NnNode *node, int n);
 
+/* Where element i of a channels-last map of pictures is. */
+typedef struct Pixel
+{
+	size_t at; /* the pixel's number, over all pictures */
+	size_t picture;
+	int y, x, c;
+} Pixel;
+
+static inline ON_BOTH Pixel
+pixel_of(size_t i, int height, int width, int channels)
+{
+	Pixel p;
+
+	p.at = i / (size_t) channels;
+	p.picture = p.at / (size_t) width / (size_t) height;
+	p.y = (int) (p.at / (size_t) width % (size_t) height);
+	p.x = (int) (p.at % (size_t) width);
+	p.c = (int) (i % (size_t) channels);
+	return p;
+}
+
+/* Which of `count` windows along an axis has its tap at `at`; -1: none. */
+static inline ON_BOTH int
+window_with(int at, int tap, int pad, int stride, int count)
+{
+	int from = at + pad - tap;
+
+	return from < 0 || from % stride || from / stride >= count ? -1 : from / stride;
+}
+
 #endif

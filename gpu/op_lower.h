@@ -106,29 +106,25 @@ col2im(Machine *m, const Geometry &s, int group, const T *from, int n, T *big, b
 	each(m, (size_t) n * s.height * s.width * s.group,
 		 [=] ON_GPU(size_t i)
 		 {
-			 int c = (int) (i % (size_t) s.group);
-			 size_t pixel = i / (size_t) s.group;
-			 int x = (int) (pixel % (size_t) s.width);
-			 int y = (int) (pixel / (size_t) s.width % (size_t) s.height);
-			 size_t picture = pixel / (size_t) s.width / (size_t) s.height;
+			 Pixel p = pixel_of(i, s.height, s.width, s.group);
 			 float sum = 0;
 
 			 for (int a = 0; a < s.kh; a++)
 				 for (int b = 0; b < s.kw; b++)
 				 {
-					 int v = y + s.ph - a, u = x + s.pw - b;
+					 int v = window_with(p.y, a, s.ph, s.sh, s.low_height);
+					 int u = window_with(p.x, b, s.pw, s.sw, s.low_width);
 
-					 if (v < 0 || u < 0 || v % s.sh || u % s.sw ||
-						 v / s.sh >= s.low_height || u / s.sw >= s.low_width)
+					 if (v < 0 || u < 0)
 						 continue;
-					 sum += (float) from[((picture * s.places +
-										   (size_t) (v / s.sh) * s.low_width + u / s.sw) *
-											  s.taps +
-										  a * s.kw + b) *
-											 s.group +
-										 c];
+					 sum += (float)
+						 from[((p.picture * s.places + (size_t) v * s.low_width + u) *
+								   s.taps +
+							   a * s.kw + b) *
+								  s.group +
+							  p.c];
 				 }
-			 give(&big[pixel * s.big + group * s.group + c], sum, add);
+			 give(&big[p.at * s.big + group * s.group + p.c], sum, add);
 		 });
 }
 
@@ -175,26 +171,23 @@ depthwise_up(Machine *m, const Geometry &s, const T *low, const T *packed, int n
 	each(m, (size_t) n * s.height * s.width * s.big,
 		 [=] ON_GPU(size_t i)
 		 {
-			 int c = (int) (i % (size_t) s.big);
-			 size_t pixel = i / (size_t) s.big;
-			 int x = (int) (pixel % (size_t) s.width);
-			 int y = (int) (pixel / (size_t) s.width % (size_t) s.height);
-			 size_t picture = pixel / (size_t) s.width / (size_t) s.height;
+			 Pixel p = pixel_of(i, s.height, s.width, s.big);
 			 float sum = 0;
 
 			 for (int a = 0; a < s.kh; a++)
 				 for (int b = 0; b < s.kw; b++)
 				 {
-					 int v = y + s.ph - a, u = x + s.pw - b;
+					 int v = window_with(p.y, a, s.ph, s.sh, s.low_height);
+					 int u = window_with(p.x, b, s.pw, s.sw, s.low_width);
 
-					 if (v < 0 || u < 0 || v % s.sh || u % s.sw ||
-						 v / s.sh >= s.low_height || u / s.sw >= s.low_width)
+					 if (v < 0 || u < 0)
 						 continue;
-					 sum += (float) low[(picture * s.places +
-										 (size_t) (v / s.sh) * s.low_width + u / s.sw) *
-											s.low +
-										c] *
-							(float) packed[c * s.taps + a * s.kw + b];
+					 sum +=
+						 (float)
+							 low[(p.picture * s.places + (size_t) v * s.low_width + u) *
+									 s.low +
+								 p.c] *
+						 (float) packed[p.c * s.taps + a * s.kw + b];
 				 }
 			 give(&big[i], sum, add);
 		 });

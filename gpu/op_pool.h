@@ -87,25 +87,21 @@ pool_backward(const Call<T> *call)
 	each(call->m, (size_t) call->n * s.height * s.width * s.channels,
 		 [=] ON_GPU(size_t i)
 		 {
-			 int c = (int) (i % (size_t) s.channels);
-			 size_t pixel = i / (size_t) s.channels;
-			 int x = (int) (pixel % (size_t) s.width);
-			 int y = (int) (pixel / (size_t) s.width % (size_t) s.height);
-			 size_t picture = pixel / (size_t) s.width / (size_t) s.height;
+			 Pixel p = pixel_of(i, s.height, s.width, s.channels);
 			 float sum = 0;
 
 			 for (int a = 0; a < s.kh; a++)
 				 for (int b = 0; b < s.kw; b++)
 				 {
-					 int v = y + s.ph - a, u = x + s.pw - b;
+					 int v = window_with(p.y, a, s.ph, s.sh, s.out_height);
+					 int u = window_with(p.x, b, s.pw, s.sw, s.out_width);
 					 size_t at;
 
-					 if (v < 0 || u < 0 || v % s.sh || u % s.sw ||
-						 v / s.sh >= s.out_height || u / s.sw >= s.out_width)
+					 if (v < 0 || u < 0)
 						 continue;
-					 at = ((picture * s.out_height + v / s.sh) * s.out_width + u / s.sw) *
-							  s.channels +
-						  c;
+					 at =
+						 ((p.picture * s.out_height + v) * s.out_width + u) * s.channels +
+						 p.c;
 					 if (average || won[at] == a * s.kw + b)
 						 sum += (float) dy[at];
 				 }
