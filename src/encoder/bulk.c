@@ -65,6 +65,18 @@ encode_images(FunctionCallInfo fcinfo, uint32 flags, Bulk *bulk)
 	pfree(asked);
 }
 
+/* Is there a code for element i?  A refused image is an ERROR or a WARNING. */
+static bool
+has_code(const Bulk *bulk, int i)
+{
+	const EncoderReply *reply = &bulk->item[i].reply;
+
+	if (bulk->isnull[i])
+		return false;
+	return reply->status == DEEPHASH_OK ||
+		   encoder_accept(reply, psprintf("image %d of the array", i + 1));
+}
+
 /* deephash_encode_array(images bytea[], model text) returns hashcode[] */
 Datum
 deephash_encode_array(PG_FUNCTION_ARGS)
@@ -79,7 +91,7 @@ deephash_encode_array(PG_FUNCTION_ARGS)
 	code = palloc0(Max(bulk.n, 1) * sizeof(Datum));
 	for (int i = 0; i < bulk.n; i++)
 	{
-		if (!bulk.isnull[i] && encoder_accept(&bulk.item[i].reply))
+		if (has_code(&bulk, i))
 			code[i] = encoder_code(&bulk.item[i].reply);
 		else
 			bulk.isnull[i] = true;
@@ -113,10 +125,10 @@ deephash_embed_array(PG_FUNCTION_ARGS)
 	{
 		Size at = (Size) i * dims[1];
 
-		if (bulk.isnull[i] || !encoder_accept(&bulk.item[i].reply))
-			memset(isnull + at, true, dims[1]);
-		else
+		if (has_code(&bulk, i))
 			encoder_logits(&bulk.item[i].reply, value + at);
+		else
+			memset(isnull + at, true, dims[1]);
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_md_array(value, isnull, bulk.n > 0 ? 2 : 0, dims,
 											 lower, FLOAT4OID, sizeof(float4), true,

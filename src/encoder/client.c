@@ -126,13 +126,19 @@ encoder_encode_many(const ModelEntry *model, uint32 flags, EncoderItem *item, in
 }
 
 bool
-encoder_accept(const EncoderReply *reply)
+encoder_accept(const EncoderReply *reply, const char *which)
 {
+	bool go_on = encoder_bad_image == BAD_IMAGE_WARNING;
+
 	if (reply->status == DEEPHASH_OK)
 		return true;
-	ereport(encoder_bad_image == BAD_IMAGE_WARNING ? WARNING : ERROR,
-			(errcode(sqlstate_of(reply->status)),
-			 errmsg("cannot encode image: %s", reply->payload)));
+	ereport(
+		go_on ? WARNING : ERROR,
+		(errcode(sqlstate_of(reply->status)),
+		 errmsg("cannot encode %s: %s", which, reply->payload),
+		 go_on
+			 ? 0
+			 : errhint("With deephash.bad_image = 'warning' such an image gives NULL.")));
 	return false;
 }
 
@@ -145,5 +151,5 @@ encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,
 
 	encoder_encode_many(model, flags, &item, 1);
 	*reply = item.reply;
-	return encoder_accept(reply);
+	return encoder_accept(reply, "image");
 }

@@ -103,9 +103,9 @@ extern void encoder_encode_many(const ModelEntry *model, uint32 flags, EncoderIt
 
 /*
  * True if the image was encoded.  If it was refused: an ERROR, or, where
- * deephash.bad_image says so, a WARNING and false.
+ * deephash.bad_image says so, a WARNING and false; which names the image in it.
  */
-extern bool encoder_accept(const EncoderReply *reply);
+extern bool encoder_accept(const EncoderReply *reply, const char *which);
 
 /* Both for one image. */
 extern bool encoder_encode(const ModelEntry *model, const bytea *image, uint32 flags,

@@ -248,6 +248,24 @@ write_code(Job *job, SPITupleTable *row, const EncoderReply *reply)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 }
 
+/* Words for an error: which of so many rows it was. */
+static const char *
+image_of_row(const Job *job, SPITupleTable *row)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "image of the row with key (");
+	for (int i = 0; i < job->nkeys; i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", key_name(job, i));
+	appendStringInfoString(&text, ")=(");
+	for (int i = 0; i < job->nkeys; i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "",
+						 SPI_getvalue(row->vals[0], row->tupdesc, i + 2));
+	appendStringInfoChar(&text, ')');
+	return text.data;
+}
+
 static void
 encode_turn(Job *job, Turn *turn)
 {
@@ -259,7 +277,8 @@ encode_turn(Job *job, Turn *turn)
 		const EncoderReply *reply = turn->no_image[i] ? NULL : &item++->reply;
 
 		CHECK_FOR_INTERRUPTS();
-		if (reply && !encoder_accept(reply))
+		if (reply && reply->status != DEEPHASH_OK &&
+			!encoder_accept(reply, image_of_row(job, turn->table[i])))
 			reply = NULL;
 		/* What an INSERT without a code has written is NULL already. */
 		if (reply || TRIGGER_FIRED_BY_UPDATE(job->trigger->tg_event))

@@ -10,6 +10,7 @@
 #include "encoder/encoder.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,7 @@ typedef struct Supervisor
 {
 	EngineProcess engine;
 	char **command;		   /* of the running engine */
+	struct stat program;   /* its file, as it was when the engine started */
 	MemoryContext context; /* of the command; reset at each start */
 	bool ready;			   /* the engine said that it serves */
 	TimestampTz ready_at;
@@ -218,6 +220,8 @@ start_engine(void)
 	MemoryContextReset(self.context);
 	old = MemoryContextSwitchTo(self.context);
 	self.command = engine_command();
+	if (stat(self.command[0], &self.program) != 0)
+		memset(&self.program, 0, sizeof(self.program));
 	self.ready = false;
 	self.reason[0] = '\0';
 	rundir_write_state(ENGINE_STARTING, "");
@@ -344,19 +348,37 @@ same_command(char **a, char **b)
 	return *a == NULL && *b == NULL;
 }
 
-/* After a reload: an engine with other settings is replaced, in good order. */
+/* Has another program been installed since the engine started?  None is no other. */
+static bool
+program_changed(void)
+{
+	struct stat now;
+
+	return stat(self.command[0], &now) == 0 &&
+		   (now.st_ino != self.program.st_ino || now.st_dev != self.program.st_dev ||
+			now.st_size != self.program.st_size ||
+			now.st_mtim.tv_sec != self.program.st_mtim.tv_sec ||
+			now.st_mtim.tv_nsec != self.program.st_mtim.tv_nsec);
+}
+
+/* After a reload: an engine that would start otherwise now is replaced, in good order. */
 static void
 apply_settings(void)
 {
 	char **command = engine_command();
 
-	if (self.engine.pid != 0 && same_command(command, self.command))
-		return;
 	if (self.engine.pid != 0)
 	{
-		ereport(LOG,
-				(errmsg("deephash-encoder (PID %d) is replaced: its settings changed",
-						(int) self.engine.pid)));
+		const char *why = NULL;
+
+		if (!same_command(command, self.command))
+			why = "its settings changed";
+		else if (program_changed())
+			why = "its program changed";
+		else
+			return;
+		ereport(LOG, (errmsg("deephash-encoder (PID %d) is replaced: %s",
+							 (int) self.engine.pid, why)));
 		rundir_write_state(ENGINE_STARTING, "");
 		stop_engine(DRAIN_MS);
 	}

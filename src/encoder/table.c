@@ -174,7 +174,7 @@ refused_image(Job *job, const Place *place, const EncoderReply *reply)
 		return;
 	ereport(job->bad == BAD_WARN ? WARNING : ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-			 errmsg("cannot encode image of the row at (%u,%u) of \"%s\": %s",
+			 errmsg("cannot encode image of the row with ctid (%u,%u) of \"%s\": %s",
 					ItemPointerGetBlockNumber(&place->tid),
 					ItemPointerGetOffsetNumber(&place->tid), get_rel_name(place->table),
 					reply->payload)));

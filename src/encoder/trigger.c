@@ -115,9 +115,7 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 		encoder_check_length(table, code_column, &model);
 		isnull = !encoder_encode(&model, DatumGetByteaPP(image), 0, &reply);
 		if (!isnull)
-		{
 			code = encoder_code(&reply);
-		}
 	}
 	/* A domain's constraints hold for what triggers write, too. */
 	column_type = SPI_gettypeid(RelationGetDescr(table), code_column);

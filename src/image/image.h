@@ -84,7 +84,7 @@ extern void image_normalise(const uint8_t *rgb, size_t npixels, const float mean
 
 /*
  * What the first bytes look like: "JPEG", "PNG", "WebP", "GIF", "HEIC", "AVIF",
- * "TIFF", "BMP", "text", "empty", "unknown".
+ * "TIFF", "BMP", "PDF", "JPEG XL", "JPEG 2000", "text", "empty", "unknown".
  */
 extern const char *image_sniff(const uint8_t *data, size_t size);
 

@@ -94,5 +94,13 @@ image_sniff(const uint8_t *data, size_t size)
 	/* Two letters are little: the file's two reserved words must be zero as well. */
 	if (size >= 14 && memcmp(data, "BM", 2) == 0 && memcmp(data + 6, "\0\0\0\0", 4) == 0)
 		return "BMP";
+	if (starts_with(data, size, "%PDF-", 5))
+		return "PDF";
+	if (starts_with(data, size, "\0\0\0\x0cJXL \r\n\x87\n", 12) ||
+		starts_with(data, size, "\xff\x0a", 2))
+		return "JPEG XL";
+	if (starts_with(data, size, "\0\0\0\x0cjP  \r\n\x87\n", 12) ||
+		starts_with(data, size, "\xff\x4f\xff\x51", 4))
+		return "JPEG 2000";
 	return looks_like_text(data, size) ? "text" : "unknown";
 }

@@ -10,6 +10,7 @@ use Test::More;
 
 my $server = new_server('main', conf => "shared_preload_libraries = 'deephash'\n");
 my $red = image_sql('red');
+chomp(my $pkglibdir = `pg_config --pkglibdir`); # of the private tree, which leads PATH
 ok(wait_until(sub { engines($server) == 1 }), 'preloaded: the engine starts with the server');
 ok(wait_until(sub { server_log($server) =~ /deephash-encoder \(PID \d+\): ready on device/ }), 'the log says that it is ready');
 load_models($server);
@@ -101,6 +102,19 @@ $server->stop;
 truncate $server->data_dir . '/pgsql_tmp.deephash/stats', 100 or die $!;
 $server->start;
 is($server->safe_psql('postgres', $stats), '0|0|0|0', 'a damaged file is begun anew');
+
+# ------------------------------------------------------------ a new program, installed
+my $program = "$ENV{TESTDIR}/deephash-encoder";
+install_program($program);
+reload("deephash.encoder_program = '$program'");
+ok(wait_until(sub { engine_arguments() =~ /^\Q$program\E / }), 'an engine from another place');
+$pid = engine_pid($server);
+install_program($program);
+is($server->safe_psql('postgres', 'SELECT pid FROM deephash_service'), $pid, 'a program that is replaced changes nothing');
+$server->reload;
+ok(wait_until(sub { server_log($server) =~ /\(PID $pid\) is replaced: its program changed/ }), '... until a reload');
+ok(wait_until(sub { !-e "/proc/$pid" }), '... which ends the old one');
+encodes_soon('... and the new one serves');
 
 # ------------------------------------------------------- programs that do not work
 for my $program ([ '/nowhere/deephash-encoder', qr/could not execute .*No such file/ ], [ '/bin/false', qr/exit(ed with exit)? code 1/ ],
@@ -212,6 +226,13 @@ sub error_of
 	my ($sql) = @_;
 	my (undef, undef, $err) = $server->psql('postgres', $sql);
 	return $err;
+}
+
+# As an installation does it: a new file under the old name.
+sub install_program
+{
+	my ($path) = @_;
+	system("cp '$pkglibdir/deephash-encoder' '$path.new' && chmod 755 '$path.new' && mv '$path.new' '$path'") == 0 or die "cannot install $path";
 }
 
 sub parent_of

@@ -52,6 +52,13 @@ static const Case cases[] = {
 	{BYTES("\0\0\0\0"
 		   "ftyp"),
 	 "unknown"},
+	{BYTES("%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"), "PDF"},
+	{BYTES("%PDF in words"), "text"},
+	{BYTES("\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"},
+	{BYTES("\xff\x0a\xfa\x7f"), "JPEG XL"},
+	{BYTES("\0\0\0\x0cjP  \r\n\x87\n"), "JPEG 2000"},
+	{BYTES("\xff\x4f\xff\x51\0\x2f"), "JPEG 2000"},
+	{BYTES("\0\0\0\x0cjP  \r\n\x87"), "unknown"},
 	{BYTES("hello, world\n"), "text"},
 	{BYTES("\xef\xbb\xbfwith a mark"), "text"},
 	{BYTES("<!DOCTYPE html><title>404</title>"), "text"},
