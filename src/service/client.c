@@ -1,7 +1,11 @@
 /*
  * client.c
- *	  A client of the serving thread: requests are read as they come and handed to the
- *	  engine, answers are written as the socket takes them.  Nothing here ever blocks.
+ *	  A client: requests are read as they come and handed to the engine, answers are
+ *	  written as the socket takes them.  Nothing here ever waits for a socket.
+ *
+ * Only the serving thread reads, and only it closes sockets.  Answers are written by
+ * whoever has them, so that no thread has to wake up in between; the server's lock guards
+ * what that touches.
  */
 #include "service/serving.h"
 
@@ -19,19 +23,27 @@ enum
 
 /* ------------------------------------------------------------------ leaving */
 
-void
-client_leave(Server *server, Client *client)
+/* Forget the payload being read.  Called with the lock. */
+static void
+drop_payload(Server *server, Client *client)
 {
-	if (client->fd < 0)
-		return;
-	close(client->fd);
-	client->fd = -1;
-	atomic_store(&client->lane.gone, true);
 	if (client->admitted)
 		server->buffered -= client->head.length;
 	client->admitted = false;
 	free(client->payload);
 	client->payload = NULL;
+}
+
+void
+client_leave(Server *server, Client *client)
+{
+	if (client->fd < 0)
+		return;
+	pthread_mutex_lock(&server->lock);
+	close(client->fd);
+	client->fd = -1;
+	atomic_store(&client->lane.gone, true);
+	drop_payload(server, client);
 	while (client->out_first)
 	{
 		Request *next = client->out_first->next;
@@ -39,12 +51,14 @@ client_leave(Server *server, Client *client)
 		request_free(client->out_first);
 		client->out_first = next;
 	}
+	pthread_mutex_unlock(&server->lock);
 }
 
 /* Free the clients that left and that the engine knows no more. */
 void
 sweep_clients(Server *server)
 {
+	pthread_mutex_lock(&server->lock);
 	for (Client **link = &server->clients; *link;)
 	{
 		Client *client = *link;
@@ -58,12 +72,14 @@ sweep_clients(Server *server)
 		else
 			link = &client->next;
 	}
+	pthread_mutex_unlock(&server->lock);
 }
 
 /* ------------------------------------------------------------------ replies */
 
+/* Called with the lock. */
 static void
-client_queue_reply(Server *server, Client *client, Request *request)
+queue_reply(Server *server, Client *client, Request *request)
 {
 	server->kept->answers[request->status]++;
 	if (request->head.kind == DEEPHASH_ENCODE)
@@ -76,11 +92,11 @@ client_queue_reply(Server *server, Client *client, Request *request)
 	client->out_last = request;
 }
 
-/* Write what the socket takes. */
-void
-client_write(Server *server, Client *client)
+/* Write what the socket takes.  Called with the lock. */
+static void
+write_replies(Server *server, Client *client)
 {
-	while (client->fd >= 0 && client->out_first)
+	while (!client->broken && client->out_first)
 	{
 		Request *request = client->out_first;
 		DeephashReply head = {.magic = DEEPHASH_REPLY_MAGIC,
@@ -113,7 +129,7 @@ client_write(Server *server, Client *client)
 			return;
 		if (n < 0)
 		{
-			client_leave(server, client);
+			client->broken = true;
 			return;
 		}
 		client->written += n;
@@ -125,8 +141,34 @@ client_write(Server *server, Client *client)
 			server->served++;
 		}
 	}
-	if (client->fd >= 0 && client->hang_up && client->outstanding == 0)
-		client_leave(server, client);
+}
+
+void
+client_write(Server *server, Client *client)
+{
+	pthread_mutex_lock(&server->lock);
+	write_replies(server, client);
+	pthread_mutex_unlock(&server->lock);
+}
+
+bool
+client_is_done(Server *server, const Client *client)
+{
+	bool done;
+
+	pthread_mutex_lock(&server->lock);
+	done = client->broken ||
+		   (client->hang_up && client->outstanding == 0 && client->out_first == NULL);
+	pthread_mutex_unlock(&server->lock);
+	return done;
+}
+
+static void
+hang_up(Server *server, Client *client)
+{
+	pthread_mutex_lock(&server->lock);
+	client->hang_up = true;
+	pthread_mutex_unlock(&server->lock);
 }
 
 /* Answer the request in client->head at once, without the engine. */
@@ -141,39 +183,52 @@ answer_now(Server *server, Client *client, DeephashStatus status, const char *te
 		request->status = status;
 		request->reply = (uint8_t *) strdup(text);
 		request->reply_bytes = request->reply ? strlen(text) : 0;
-		client_queue_reply(server, client, request);
-		client_write(server, client);
+		pthread_mutex_lock(&server->lock);
+		queue_reply(server, client, request);
+		write_replies(server, client);
+		pthread_mutex_unlock(&server->lock);
 	}
 	else
-		client->hang_up = true;
+		hang_up(server, client);
 }
 
-/* Bring home what the engine has finished. */
 void
-collect_done(Server *server)
+client_refuse(Server *server, Client *client, DeephashStatus status, const char *text)
 {
-	uint64_t count;
-	Request *request;
+	hang_up(server, client);
+	answer_now(server, client, status, text);
+}
 
-	if (read(server->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		say('W', "could not read the wake-up counter: %s", strerror(errno));
-	request = engine_done(server->engine);
-	while (request)
+void
+client_take_back(void *arg, Request *request)
+{
+	Server *server = arg;
+	Client *client = (Client *) ((char *) request->lane - offsetof(Client, lane));
+	const uint64_t one = 1;
+	bool tell = false;
+
+	pthread_mutex_lock(&server->lock);
+	client->outstanding--;
+	server->in_engine--;
+	server->buffered -= request->head.length;
+	if (client->fd < 0)
+		request_free(request);
+	else
 	{
-		Request *next = request->next;
-		Client *client = (Client *) ((char *) request->lane - offsetof(Client, lane));
-
-		client->outstanding--;
-		server->in_engine--;
-		server->buffered -= request->head.length;
-		if (client->fd < 0)
-			request_free(request);
-		else
-		{
-			client_queue_reply(server, client, request);
-			client_write(server, client);
-		}
-		request = next;
+		queue_reply(server, client, request);
+		write_replies(server, client);
+		/* The rest is for the serving thread to write, or it must close the socket. */
+		tell = client->out_first || client->hang_up;
+	}
+	if (server->expecting)
+	{
+		tell = true;
+		server->expecting = false;
+	}
+	pthread_mutex_unlock(&server->lock);
+	if (tell && write(server->wake, &one, sizeof(one)) < 0)
+	{
+		/* The counter is full: the serving thread has been told often enough. */
 	}
 }
 
@@ -200,8 +255,7 @@ head_is_good(Server *server, Client *client)
 				 (unsigned long long) head->length);
 	else
 		return true;
-	client->hang_up = true;
-	answer_now(server, client, DEEPHASH_BAD_REQUEST, text);
+	client_refuse(server, client, DEEPHASH_BAD_REQUEST, text);
 	return false;
 }
 
@@ -214,6 +268,7 @@ admit(Server *server, Client *client)
 {
 	const DeephashRequest *head = &client->head;
 	char text[100];
+	bool room;
 
 	if (client->admitted)
 		return true;
@@ -222,24 +277,26 @@ admit(Server *server, Client *client)
 		snprintf(text, sizeof(text), "image of %llu bytes is larger than %lld bytes",
 				 (unsigned long long) head->length,
 				 (long long) server->config->max_request);
-		client->hang_up = true;
-		answer_now(server, client, DEEPHASH_TOO_LARGE, text);
+		client_refuse(server, client, DEEPHASH_TOO_LARGE, text);
 		return false;
 	}
-	if (server->buffered > 0 &&
-		server->buffered + (int64_t) head->length > server->config->max_buffered)
+	pthread_mutex_lock(&server->lock);
+	room = server->buffered == 0 ||
+		   server->buffered + (int64_t) head->length <= server->config->max_buffered;
+	if (room)
+		server->buffered += head->length;
+	else
+		server->expecting = true;
+	pthread_mutex_unlock(&server->lock);
+	if (!room)
 		return false;
-	client->payload = malloc(head->length ? head->length : 1);
-	if (client->payload == NULL)
-	{
-		client->hang_up = true;
-		answer_now(server, client, DEEPHASH_NO_MEMORY, "out of memory");
-		return false;
-	}
 	client->admitted = true;
 	client->have_payload = 0;
-	server->buffered += head->length;
-	return true;
+	client->payload = malloc(head->length ? head->length : 1);
+	if (client->payload)
+		return true;
+	client_refuse(server, client, DEEPHASH_NO_MEMORY, "out of memory");
+	return false;
 }
 
 /* A whole request has been read. */
@@ -269,11 +326,9 @@ dispatch(Server *server, Client *client)
 	request = server->draining ? NULL : calloc(1, sizeof(*request));
 	if (request == NULL)
 	{
-		if (client->admitted)
-			server->buffered -= client->head.length;
-		client->admitted = false;
-		free(client->payload);
-		client->payload = NULL;
+		pthread_mutex_lock(&server->lock);
+		drop_payload(server, client);
+		pthread_mutex_unlock(&server->lock);
 		if (server->draining)
 			answer_now(server, client, DEEPHASH_CLOSING, "deephash-encoder is closing");
 		else
@@ -285,15 +340,26 @@ dispatch(Server *server, Client *client)
 	request->payload = client->payload;
 	client->payload = NULL;
 	client->admitted = false; /* from here the request carries the charge */
+	pthread_mutex_lock(&server->lock);
 	client->outstanding++;
 	server->in_engine++;
+	pthread_mutex_unlock(&server->lock);
 	engine_submit(server->engine, request);
 }
 
 bool
-client_wants_to_read(const Client *client)
+client_wants_to_read(Server *server, const Client *client)
 {
-	return client->fd >= 0 && !client->hang_up && client->outstanding < DEEPHASH_WINDOW;
+	bool room;
+
+	if (client->fd < 0 || client->hang_up)
+		return false;
+	pthread_mutex_lock(&server->lock);
+	room = client->outstanding < DEEPHASH_WINDOW;
+	if (!room)
+		server->expecting = true;
+	pthread_mutex_unlock(&server->lock);
+	return room;
 }
 
 /* One recv into part[have..size).  The number of bytes; 0: none now, or the client left.
@@ -322,7 +388,7 @@ client_read(Server *server, Client *client)
 	size_t share = READ_PER_TURN;
 	size_t n;
 
-	while (client_wants_to_read(client))
+	while (client_wants_to_read(server, client))
 	{
 		bool in_head = client->have_head < sizeof(client->head);
 

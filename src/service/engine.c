@@ -42,9 +42,6 @@ request_dropped(const Request *request)
 void
 request_finish(Engine *engine, Request *request)
 {
-	uint64_t one = 1;
-	bool tell;
-
 	if (request->model)
 		models_release(engine->models, request->model);
 	request->model = NULL;
@@ -57,15 +54,8 @@ request_finish(Engine *engine, Request *request)
 	}
 	else if (request->status != DEEPHASH_OK)
 		engine->stats.failures++;
-	/* It has been told of those that it has not yet taken. */
-	tell = engine->done == NULL;
-	request->next = engine->done;
-	engine->done = request;
 	pthread_mutex_unlock(&engine->lock);
-	if (tell && write(engine->wake, &one, sizeof(one)) < 0)
-	{
-		/* The counter is full: the serving thread has been told often enough. */
-	}
+	engine->user.take_back(engine->user.arg, request);
 }
 
 /* ---------------------------------------------------------------- decoding */
@@ -152,9 +142,39 @@ next_request(Engine *engine)
 	lane->first = request->next;
 	request->next = NULL;
 	lane->waiting = false;
+	engine->waiting--;
 	if (lane->first != NULL)
 		queue_lane(engine, lane);
 	return request;
+}
+
+static bool
+has_plenty(const Engine *engine)
+{
+	return engine->waiting > engine->config->threads;
+}
+
+/* Have few requests been left, and the user wants to know?  Called with the lock. */
+static bool
+fell_short(Engine *engine)
+{
+	bool tell = engine->tell_when_short && !has_plenty(engine);
+
+	if (tell)
+		engine->tell_when_short = false;
+	return tell;
+}
+
+bool
+engine_has_plenty(Engine *engine)
+{
+	bool plenty;
+
+	pthread_mutex_lock(&engine->lock);
+	plenty = has_plenty(engine);
+	engine->tell_when_short = plenty;
+	pthread_mutex_unlock(&engine->lock);
+	return plenty;
 }
 
 /* For the computing thread.  Called with the lock. */
@@ -209,14 +229,21 @@ decoding_thread(void *arg)
 
 	for (;;)
 	{
+		const uint64_t one = 1;
 		Failure failure;
 		bool good = false;
+		bool tell;
 
 		pthread_mutex_lock(&engine->lock);
 		request = next_request(engine);
+		tell = fell_short(engine);
 		pthread_mutex_unlock(&engine->lock);
 		if (request == NULL)
 			return NULL;
+		if (tell && write(engine->user.wake, &one, sizeof(one)) < 0)
+		{
+			/* The counter is full: the user has been told often enough. */
+		}
 		request->decode_us = now_us();
 		if (request_dropped(request))
 			;
@@ -249,7 +276,7 @@ make_flights(Engine *engine)
 }
 
 Engine *
-engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
+engine_start(const ServiceConfig *config, const NnDevice *device, const EngineUser *user,
 			 EngineTimes *times, Failure *failure)
 {
 	Engine *engine = calloc(1, sizeof(*engine));
@@ -262,7 +289,7 @@ engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
 	}
 	engine->config = config;
 	engine->device = device;
-	engine->wake = wake;
+	engine->user = *user;
 	engine->times = times;
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_cond_init(&engine->work, NULL);
@@ -327,20 +354,9 @@ engine_submit(Engine *engine, Request *request)
 	if (!lane->waiting)
 		queue_lane(engine, lane);
 	engine->stats.queued++;
+	engine->waiting++;
 	pthread_cond_signal(&engine->work);
 	pthread_mutex_unlock(&engine->lock);
-}
-
-Request *
-engine_done(Engine *engine)
-{
-	Request *done;
-
-	pthread_mutex_lock(&engine->lock);
-	done = engine->done;
-	engine->done = NULL;
-	pthread_mutex_unlock(&engine->lock);
-	return done;
 }
 
 void
@@ -438,7 +454,6 @@ engine_stop(Engine *engine)
 	for (Lane *lane = engine->ring_first; lane; lane = lane->next)
 		free_list(lane->first);
 	free_list(engine->ready_first);
-	free_list(engine->done);
 	if (engine->models)
 		models_destroy(engine->models);
 	pthread_cond_destroy(&engine->work);

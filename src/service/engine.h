@@ -31,7 +31,7 @@ struct Engine
 	const ServiceConfig *config;
 	const NnDevice *device;
 	Models *models;
-	int wake; /* eventfd of the serving thread */
+	EngineUser user;
 	int nthreads;
 	pthread_t *thread;
 
@@ -42,8 +42,9 @@ struct Engine
 	pthread_cond_t sent;  /* a batch was sent, or stop */
 	bool stop;
 	Lane *ring_first, *ring_last;	   /* lanes with requests, next in turn first */
+	int waiting;					   /* requests in lanes */
+	bool tell_when_short;			   /* write user.wake when few of them are left */
 	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
-	Request *done;					   /* finished, for the serving thread */
 	EngineStats stats;
 	EngineTimes *times; /* the caller's */
 	int stages;			/* batches that may be under way: 1 or NN_STAGES */
@@ -60,7 +61,7 @@ struct Engine
 
 /* Has the client left? */
 extern bool request_dropped(const Request *request);
-/* Hand a request back to the serving thread. */
+/* Hand a request back to the user. */
 extern void request_finish(Engine *engine, Request *request);
 
 /* ----------------------------------------------------------------- batches.c */

@@ -55,8 +55,7 @@ accept_clients(Server *server)
 		server->clients = client;
 		if (++server->nclients > server->config->max_clients)
 		{
-			client->hang_up = true;
-			answer_now(server, client, DEEPHASH_BUSY, "too many connections");
+			client_refuse(server, client, DEEPHASH_BUSY, "too many connections");
 		}
 	}
 }

@@ -19,7 +19,8 @@ enum
 {
 	STALL_SECONDS = 30, /* a client that stops in the middle of a request is cut off */
 	DRAIN_SECONDS = 10, /* an orderly end takes no longer */
-	LOST_SECONDS = 3	/* a turn of the loop that takes so long was not our own */
+	LOST_SECONDS = 3,	/* a turn of the loop that takes so long was not our own */
+	GATHER_MS = 1		/* requests may gather in their sockets, if that delays nobody */
 };
 
 /* ------------------------------------------------------------ the orderly end */
@@ -31,6 +32,17 @@ start_draining(Server *server)
 	stop_listening(server);
 }
 
+static bool
+has_replies(Server *server, const Client *client)
+{
+	bool replies;
+
+	pthread_mutex_lock(&server->lock);
+	replies = client->out_first != NULL;
+	pthread_mutex_unlock(&server->lock);
+	return replies;
+}
+
 /*
  * Tell all who are still connected that we close.  One of them may be sending a
  * request right now, which must not look to it as if we had died.
@@ -40,7 +52,7 @@ say_goodbye(Server *server)
 {
 	for (Client *client = server->clients; client; client = client->next)
 	{
-		if (client->fd < 0 || client->out_first)
+		if (client->fd < 0 || has_replies(server, client))
 			continue;
 		memset(&client->head, 0, sizeof(client->head));
 		answer_now(server, client, DEEPHASH_CLOSING, "deephash-encoder is closing");
@@ -49,16 +61,16 @@ say_goodbye(Server *server)
 
 /* Nothing in work and nothing left to write. */
 static bool
-drained(const Server *server)
+drained(Server *server)
 {
-	if (server->in_engine > 0)
-		return false;
-	for (const Client *client = server->clients; client; client = client->next)
-	{
-		if (client->out_first)
-			return false;
-	}
-	return true;
+	bool none;
+
+	pthread_mutex_lock(&server->lock);
+	none = server->in_engine == 0;
+	pthread_mutex_unlock(&server->lock);
+	for (const Client *client = server->clients; client && none; client = client->next)
+		none = !has_replies(server, client);
+	return none;
 }
 
 /* --------------------------------------------------------------------- loop */
@@ -85,17 +97,19 @@ events_of(Server *server, Client *client)
 	if (client->have_head == sizeof(client->head))
 		client_read(server, client);
 	in_request = client->have_head > 0;
-	if (client->fd >= 0 && in_request && client_wants_to_read(client) &&
-		(client->admitted || client->have_head < sizeof(client->head)) &&
-		now_us() - client->last_read_us > STALL_SECONDS * INT64_C(1000000))
+	if (client_is_done(server, client) ||
+		(in_request && client_wants_to_read(server, client) &&
+		 (client->admitted || client->have_head < sizeof(client->head)) &&
+		 now_us() - client->last_read_us > STALL_SECONDS * INT64_C(1000000)))
 		client_leave(server, client);
 	if (client->fd < 0)
 		return 0;
 
-	short events = client->out_first ? POLLOUT : 0;
+	short events = has_replies(server, client) ? POLLOUT : 0;
 	bool waits_for_room = client->have_head == sizeof(client->head) && !client->admitted;
 
-	return client_wants_to_read(client) && !waits_for_room ? events | POLLIN : events;
+	return client_wants_to_read(server, client) && !waits_for_room ? events | POLLIN
+																   : events;
 }
 
 enum
@@ -103,7 +117,8 @@ enum
 	LIFE,
 	QUIT,
 	WAKE,
-	LISTEN,
+	GATHER, /* what is watched even then: see let_requests_gather() */
+	LISTEN = GATHER,
 	FIXED
 };
 
@@ -158,6 +173,36 @@ room_to_watch(Server *server)
 	return true;
 }
 
+static void
+be_woken(Server *server)
+{
+	uint64_t count;
+
+	if (read(server->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		say('W', "could not read the wake-up counter: %s", strerror(errno));
+}
+
+/* Before clients are looked at: what is found then may ask to be woken. */
+static void
+expect_nothing(Server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->expecting = server->draining;
+	pthread_mutex_unlock(&server->lock);
+}
+
+/*
+ * While the engine's threads have plenty to do, nobody is served sooner for being read
+ * sooner.  To wake up for every request would take the processor from them each time;
+ * several are read in one go instead.
+ */
+static void
+let_requests_gather(Server *server)
+{
+	if (!server->draining && engine_has_plenty(server->engine))
+		poll(server->fds, GATHER, GATHER_MS);
+}
+
 /* False: the supervisor is gone, or *failure says what went wrong. */
 static bool
 loop(Server *server, int life_fd, int quit_fd, Failure *failure)
@@ -180,6 +225,8 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 		fds[QUIT] =
 			(struct pollfd){.fd = server->draining ? -1 : quit_fd, .events = POLLIN};
 		fds[WAKE] = (struct pollfd){.fd = server->wake, .events = POLLIN};
+		expect_nothing(server);
+		let_requests_gather(server);
 		fds[LISTEN] = (struct pollfd){
 			.fd = now_us() < server->accept_again_us ? -1 : server->listen_fd,
 			.events = POLLIN};
@@ -202,7 +249,7 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 			break;
 		}
 		if (fds[WAKE].revents)
-			collect_done(server);
+			be_woken(server);
 		leave_if_stalled(server);
 		n = FIXED;
 		for (Client *client = server->clients; client; client = client->next, n++)
@@ -280,15 +327,19 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	if (server.wake < 0)
 		return refuse(failure, DEEPHASH_BAD_REQUEST, "could not make an eventfd: %s",
 					  strerror(errno));
+	pthread_mutex_init(&server.lock, NULL);
 	server.statm = memory_open();
 	server.kept = kept_open(config->cache_dir);
 	server.listen_fd = listen_at(config->socket_path, failure);
 	if (server.listen_fd >= 0)
 	{
+		const EngineUser user = {
+			.take_back = client_take_back, .arg = &server, .wake = server.wake};
+
 		enter_sandbox(&server);
 		if (prepare(&server, failure))
 			server.engine =
-				engine_start(config, device, server.wake, &server.kept->times, failure);
+				engine_start(config, device, &user, &server.kept->times, failure);
 	}
 	if (server.engine)
 	{
@@ -312,6 +363,7 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	if (server.kept)
 		kept_close(server.kept);
 	nn_pool_leave(server.pool);
+	pthread_mutex_destroy(&server.lock);
 	free(server.fds);
 	close(server.statm);
 	close(server.wake);

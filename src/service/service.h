@@ -204,15 +204,25 @@ typedef struct EngineTimes
 
 typedef struct Engine Engine;
 
-/*
- * Starts the threads.  wake is an eventfd that is written when a request is done; times
- * are counted on where they are.
- */
-extern Engine *engine_start(const ServiceConfig *config, const NnDevice *device, int wake,
-							EngineTimes *times, Failure *failure);
+/* Who submits requests. */
+typedef struct EngineUser
+{
+	/* Takes a request back with its answer, or one whose client left.  Called by any
+	 * thread of the engine, which holds no lock. */
+	void (*take_back)(void *arg, Request *request);
+	void *arg;
+	int wake; /* an eventfd, written when engine_has_plenty() is true no more */
+} EngineUser;
+
+/* Starts the threads.  times are counted on where they are. */
+extern Engine *engine_start(const ServiceConfig *config, const NnDevice *device,
+							const EngineUser *user, EngineTimes *times, Failure *failure);
 extern void engine_submit(Engine *engine, Request *request);
-/* The requests done since the last call, linked by next. */
-extern Request *engine_done(Engine *engine);
+/*
+ * Do more requests wait than there are threads to take them?  Then another one is
+ * in no hurry; wake is written once as soon as that has changed.
+ */
+extern bool engine_has_plenty(Engine *engine);
 extern void engine_stats(Engine *engine, EngineStats *stats);
 extern void engine_times(Engine *engine, EngineTimes *times);
 extern void engine_times_reset(Engine *engine);

@@ -6,11 +6,15 @@
  *	listen.c  the listening socket
  *	client.c  a client: frames read, answers written
  *	status.c  the answer to STATUS
+ *
+ * What stands below "under the lock" is also touched by the engine's threads, as they
+ * write answers (client_take_back).
  */
 #ifndef SERVICE_SERVING_H
 #define SERVICE_SERVING_H
 
 #include <poll.h>
+#include <pthread.h>
 
 #include "service/kept.h"
 #include "service/service.h"
@@ -19,9 +23,8 @@ typedef struct Client
 {
 	struct Client *next;
 	Lane lane;
-	int fd;				  /* -1 once it left; it stays until the engine has let go */
-	int outstanding;	  /* requests in the engine's hands */
-	bool hang_up;		  /* close when all is written; read no more */
+	int fd; /* -1 once it left, set under the lock; it stays until the engine has let go
+			 */
 	int64_t last_read_us; /* when the last bytes came */
 
 	/* the request being read */
@@ -31,9 +34,13 @@ typedef struct Client
 	uint8_t *payload;
 	size_t have_payload;
 
-	/* replies being written: header and payload of the first, up to `written` */
+	/* under the lock: requests in the engine's hands, and replies being written, header
+	 * and payload of the first up to `written` */
+	int outstanding;
+	bool hang_up; /* close when all is written; read no more */
 	Request *out_first, *out_last;
 	size_t written;
+	bool broken; /* it takes no replies */
 } Client;
 
 typedef struct Server
@@ -50,32 +57,40 @@ typedef struct Server
 	int listen_fd;
 	int64_t accept_again_us; /* out of file descriptors: not before this */
 	int64_t turned_us;		 /* when the loop turned last */
-	int wake;				 /* eventfd: the engine finished something */
+	int wake; /* eventfd: there is something to do (client_take_back, engine) */
 	Client *clients;
 	int nclients;
-	int64_t buffered; /* bytes of payloads admitted and not yet answered */
-	int in_engine;	  /* requests in the engine's hands */
 	bool draining;
 	int64_t start_us;
-	uint64_t served; /* requests answered */
-	Kept *kept;		 /* statistics since the last RESET */
+
+	pthread_mutex_t lock;
+	int64_t buffered; /* bytes of payloads admitted and not yet answered */
+	int in_engine;	  /* requests in the engine's hands */
+	bool expecting;	  /* write wake when one of them comes back */
+	uint64_t served;  /* requests answered */
+	Kept *kept;		  /* statistics since the last RESET; its times are the engine's */
 } Server;
 
 /* ---------------------------------------------------------------- client.c */
 
 /* Read whole requests, or what there is of them, up to a share per turn. */
 extern void client_read(Server *server, Client *client);
-/* Write what the socket takes. */
+/* Write replies, as much as the socket takes. */
 extern void client_write(Server *server, Client *client);
 /* Hang up; what the client has in work is dropped. */
 extern void client_leave(Server *server, Client *client);
 /* Does it want to be read from? */
-extern bool client_wants_to_read(const Client *client);
+extern bool client_wants_to_read(Server *server, const Client *client);
+/* Is there nothing to do for it but to hang up? */
+extern bool client_is_done(Server *server, const Client *client);
 /* Answer the request in client->head at once, without the engine. */
 extern void answer_now(Server *server, Client *client, DeephashStatus status,
 					   const char *text);
-/* Bring home what the engine has finished. */
-extern void collect_done(Server *server);
+/* The same, and hang up. */
+extern void client_refuse(Server *server, Client *client, DeephashStatus status,
+						  const char *text);
+/* The engine's EngineUser.take_back: writes the answer to its client. */
+extern void client_take_back(void *server, Request *request);
 /* Free the clients that left and that the engine knows no more. */
 extern void sweep_clients(Server *server);
 

@@ -112,9 +112,11 @@ answer_status(Server *server, Client *client)
 	{
 		engine_stats(server->engine, &stats);
 		engine_times(server->engine, times);
+		pthread_mutex_lock(&server->lock);
 		write_status(out, server, &stats);
 		write_stats(out, server, times);
 		write_models(out, model, nmodels);
+		pthread_mutex_unlock(&server->lock);
 		fputs("}", out);
 	}
 	if (out && fclose(out) != 0)
@@ -132,5 +134,7 @@ void
 reset_stats(Server *server)
 {
 	engine_times_reset(server->engine);
+	pthread_mutex_lock(&server->lock);
 	kept_reset(server->kept);
+	pthread_mutex_unlock(&server->lock);
 }

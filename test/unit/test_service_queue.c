@@ -4,10 +4,10 @@
  *	  first, who waits and who is dropped.  Nothing here depends on how fast anything is.
  */
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "service_cache.h"
+#include "service_requests.h"
 
 #define ONE_HOUR_US INT64_C(3600000000)
 
@@ -76,7 +76,7 @@ static NnDevice device;
 static ServiceConfig config;
 static Engine *engine;
 static EngineTimes times;
-static int wake;
+static Answers come;
 
 static void
 start_with(bool callers, int threads, int batch_size, int64_t batch_wait_us)
@@ -94,8 +94,8 @@ start_with(bool callers, int threads, int batch_size, int64_t batch_wait_us)
 							 .device_memory = INT64_C(1) << 30,
 							 .max_pixels = 1000000};
 	loading = running = (Gate){0, 0};
-	wake = eventfd(0, EFD_CLOEXEC);
-	engine = engine_start(&config, &device, wake, &times, &failure);
+	answers_begin(&come);
+	engine = engine_start(&config, &device, &come.user, &times, &failure);
 	assert_non_null(engine);
 }
 
@@ -112,24 +112,13 @@ stop(void)
 	open_gate(&loading, INT32_MAX);
 	open_gate(&running, INT32_MAX);
 	engine_stop(engine);
-	close(wake);
+	answers_end(&come);
 }
 
 static void
 submit(Lane *lane, int which, uint64_t id)
 {
-	Request *request = calloc(1, sizeof(*request));
-
-	assert_non_null(request);
-	request->lane = lane;
-	request->head.kind = DEEPHASH_ENCODE;
-	request->head.id = id;
-	request->head.length = jpeg.size;
-	memcpy(request->head.model, model[which], DEEPHASH_SHA256_BYTES);
-	request->payload = malloc(jpeg.size);
-	assert_non_null(request->payload);
-	memcpy(request->payload, jpeg.data, jpeg.size);
-	engine_submit(engine, request);
+	submit_image(engine, lane, model[which], id, 0, jpeg.data, jpeg.size);
 }
 
 /* Wait until n are decoded and not yet computed. */
@@ -152,32 +141,14 @@ await_ready(int n)
 static void
 answers(int n, uint64_t *id)
 {
-	for (int have = 0; have < n;)
+	for (int i = 0; i < n; i++)
 	{
-		Request *list, *in_order = NULL;
-		uint64_t count;
+		Request *request = answers_next(&come);
 
-		assert_int_equal(read(wake, &count, sizeof(count)), sizeof(count));
-		/* The engine gives the latest first. */
-		for (list = engine_done(engine); list;)
-		{
-			Request *next = list->next;
-
-			list->next = in_order;
-			in_order = list;
-			list = next;
-		}
-		while (in_order)
-		{
-			Request *next = in_order->next;
-
-			assert_true(have < n);
-			if (!atomic_load(&in_order->lane->gone))
-				assert_int_equal(in_order->status, DEEPHASH_OK);
-			id[have++] = in_order->head.id;
-			request_free(in_order);
-			in_order = next;
-		}
+		if (!atomic_load(&request->lane->gone))
+			assert_int_equal(request->status, DEEPHASH_OK);
+		id[i] = request->head.id;
+		request_free(request);
 	}
 }
 

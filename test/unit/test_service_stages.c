@@ -6,10 +6,10 @@
  *	  fast anything is.
  */
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "service_cache.h"
+#include "service_requests.h"
 
 #include "hamming/hamming.h"
 
@@ -183,7 +183,7 @@ static NnDevice device;
 static ServiceConfig config;
 static Engine *engine;
 static EngineTimes times;
-static int wake;
+static Answers come;
 
 static void
 start(int threads, int batch_size, int64_t batch_wait_us)
@@ -214,8 +214,8 @@ start(int threads, int batch_size, int64_t batch_wait_us)
 							 .max_pixels = 1000000,
 							 .precision = PRECISION_AUTO,
 							 .graphs = true};
-	wake = eventfd(0, EFD_CLOEXEC);
-	engine = engine_start(&config, &device, wake, &times, &failure);
+	answers_begin(&come);
+	engine = engine_start(&config, &device, &come.user, &times, &failure);
 	assert_non_null(engine);
 }
 
@@ -224,7 +224,7 @@ stop(void)
 {
 	let_land(INT32_MAX);
 	engine_stop(engine);
-	close(wake);
+	answers_end(&come);
 	assert_int_equal(open_networks, 0);
 	assert_int_equal(under_way, 0);
 	assert_false(touched);
@@ -233,19 +233,8 @@ stop(void)
 static void
 submit(Lane *lane, int which, uint64_t id, bool logits)
 {
-	Request *request = calloc(1, sizeof(*request));
-
-	assert_non_null(request);
-	request->lane = lane;
-	request->head.kind = DEEPHASH_ENCODE;
-	request->head.id = id;
-	request->head.flags = logits ? DEEPHASH_WANT_LOGITS : 0;
-	request->head.length = jpeg.size;
-	memcpy(request->head.model, model[which], DEEPHASH_SHA256_BYTES);
-	request->payload = malloc(jpeg.size);
-	assert_non_null(request->payload);
-	memcpy(request->payload, jpeg.data, jpeg.size);
-	engine_submit(engine, request);
+	submit_image(engine, lane, model[which], id, logits ? DEEPHASH_WANT_LOGITS : 0,
+				 jpeg.data, jpeg.size);
 }
 
 /* Wait until n are decoded and in no batch. */
@@ -269,26 +258,11 @@ answers(int n)
 {
 	Request *all = NULL, **end = &all;
 
-	while (n > 0)
+	for (; n > 0; n--)
 	{
-		Request *list, *in_order = NULL;
-		uint64_t count;
-
-		assert_int_equal(read(wake, &count, sizeof(count)), sizeof(count));
-		/* The engine gives the latest first. */
-		for (list = engine_done(engine); list;)
-		{
-			Request *next = list->next;
-
-			list->next = in_order;
-			in_order = list;
-			list = next;
-		}
-		*end = in_order;
-		for (; *end; end = &(*end)->next)
-			n--;
+		*end = answers_next(&come);
+		end = &(*end)->next;
 	}
-	assert_int_equal(n, 0);
 	return all;
 }
 
@@ -313,24 +287,14 @@ expected(int which, uint8_t *reply)
 	Failure failure;
 	Engine *other;
 	Lane lane = {.gone = false};
-	uint64_t count;
 	Request *request;
 
 	plain.threads = 1;
-	other = engine_start(&plain, &nn_cpu_device, wake, &unused, &failure);
+	other = engine_start(&plain, &nn_cpu_device, &come.user, &unused, &failure);
 	assert_non_null(other);
-	request = calloc(1, sizeof(*request));
-	assert_non_null(request);
-	request->lane = &lane;
-	request->head.kind = DEEPHASH_ENCODE;
-	request->head.flags = DEEPHASH_WANT_LOGITS;
-	request->head.length = jpeg.size;
-	memcpy(request->head.model, model[which], DEEPHASH_SHA256_BYTES);
-	request->payload = malloc(jpeg.size);
-	memcpy(request->payload, jpeg.data, jpeg.size);
-	engine_submit(other, request);
-	assert_int_equal(read(wake, &count, sizeof(count)), sizeof(count));
-	request = engine_done(other);
+	submit_image(other, &lane, model[which], 0, DEEPHASH_WANT_LOGITS, jpeg.data,
+				 jpeg.size);
+	request = answers_next(&come);
 	assert_int_equal(request->reply_bytes, 64 * sizeof(float) + 8);
 	memcpy(reply, request->reply, request->reply_bytes);
 	request_free(request);
