@@ -34,6 +34,13 @@
 #define MAX_PAUSE_MS 60000
 /* A process in the hands of a driver may not even die of SIGKILL. */
 #define DYING_MS 5000
+/* An engine that starts may load a driver first, whatever deephash.engine_timeout is. */
+#define LEAST_START_MS 30000
+/* An engine in strange hands may talk without end: so much of it is read at a time, and
+ * so many lines in so many milliseconds go into the server's log. */
+#define READS_AT_ONCE 128
+#define TALK_LINES 200
+#define TALK_MS 10000
 
 typedef struct Supervisor
 {
@@ -42,11 +49,15 @@ typedef struct Supervisor
 	struct stat program;   /* its file, as it was when the engine started */
 	MemoryContext context; /* of the command; reset at each start */
 	bool ready;			   /* the engine said that it serves */
+	TimestampTz started_at;
 	TimestampTz ready_at;
 	TimestampTz start_at; /* when to start the next engine */
 	int failures;		  /* in a row */
 	TimestampTz killed;	  /* when a hung engine was sent SIGKILL; 0: it was not */
 	char reason[1024];	  /* the engine's last words, "" if it left none */
+	TimestampTz talk_since;
+	int talk_lines; /* logged since then */
+	int64 left_out; /* lines not logged since then */
 } Supervisor;
 
 static Supervisor self = {.engine = {.life = -1, .output = -1}};
@@ -100,6 +111,34 @@ supervisor_start(void)
 /* --------------------------------------------------------- the engine's words */
 
 static void
+tell_left_out(void)
+{
+	if (self.left_out > 0)
+		ereport(LOG, (errmsg("deephash-encoder (PID %d): " INT64_FORMAT
+							 " more lines of it are left out",
+							 (int) self.engine.pid, self.left_out)));
+	self.left_out = 0;
+}
+
+/* May another line go into the log? */
+static bool
+may_log(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now - self.talk_since > TALK_MS * INT64CONST(1000))
+	{
+		tell_left_out();
+		self.talk_since = now;
+		self.talk_lines = 0;
+	}
+	if (self.talk_lines++ < TALK_LINES)
+		return true;
+	self.left_out++;
+	return false;
+}
+
+static void
 hear_line(char *line)
 {
 	char level = line[0];
@@ -117,6 +156,8 @@ hear_line(char *line)
 	switch (level)
 	{
 		case 'R':
+			if (self.ready)
+				break;
 			self.ready = true;
 			self.ready_at = GetCurrentTimestamp();
 			rundir_write_state(ENGINE_RUNNING, text);
@@ -127,18 +168,20 @@ hear_line(char *line)
 		default:
 			break;
 	}
-	ereport(level == 'W' ? WARNING : LOG,
-			(errmsg("deephash-encoder (PID %d): %s", (int) self.engine.pid, text)));
+	if (may_log())
+		ereport(level == 'W' ? WARNING : LOG,
+				(errmsg("deephash-encoder (PID %d): %s", (int) self.engine.pid, text)));
 }
 
-/* Read what there is.  Overlong lines come in pieces. */
+/* Read what there is, or a part of it that is more than a pipe holds: all that a dead
+ * engine has left.  Overlong lines come in pieces. */
 static void
 hear_engine(void)
 {
 	EngineProcess *engine = &self.engine;
 	ssize_t n;
 
-	while (engine->output >= 0)
+	for (int reads = 0; engine->output >= 0 && reads < READS_AT_ONCE; reads++)
 	{
 		char *end;
 
@@ -197,6 +240,7 @@ engine_died(int status)
 	int pause;
 
 	hear_engine();
+	tell_left_out();
 	if (self.ready && now - self.ready_at > STEADY_MS * INT64CONST(1000))
 		self.failures = 0;
 	self.failures++;
@@ -223,6 +267,7 @@ start_engine(void)
 	if (stat(self.command[0], &self.program) != 0)
 		memset(&self.program, 0, sizeof(self.program));
 	self.ready = false;
+	self.started_at = GetCurrentTimestamp();
 	self.reason[0] = '\0';
 	rundir_write_state(ENGINE_STARTING, "");
 	self.killed = 0;
@@ -239,6 +284,32 @@ start_engine(void)
 	MemoryContextSwitchTo(old);
 }
 
+/* Milliseconds that an engine may take to start; -1: no limit. */
+static int64
+start_limit(void)
+{
+	if (encoder_engine_timeout == 0)
+		return -1;
+	return Max(LEAST_START_MS, 2 * (int64) encoder_engine_timeout);
+}
+
+/*
+ * Why the engine must be replaced, in words that follow its name; NULL: it need not.
+ */
+static const char *
+hang(TimestampTz now)
+{
+	int64 late = (now - self.started_at) / 1000;
+	long silent;
+
+	if (!self.ready)
+		return start_limit() >= 0 && late > start_limit()
+				   ? psprintf("did not begin to serve for " INT64_FORMAT " ms", late)
+				   : NULL;
+	silent = watch_engine();
+	return silent > 0 ? psprintf("has given no answer for %ld ms", silent) : NULL;
+}
+
 /*
  * An engine that does not answer is killed.  If it does not even die it is left behind
  * with its signal, and another one started.
@@ -247,7 +318,7 @@ static void
 replace_hung_engine(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	long silent;
+	const char *why;
 
 	if (self.killed != 0)
 	{
@@ -258,19 +329,18 @@ replace_hung_engine(void)
 		engine_died(SIGKILL);
 		return;
 	}
-	silent = self.ready ? watch_engine() : 0;
-	if (silent == 0)
+	why = hang(now);
+	if (why == NULL)
 		return;
-	snprintf(self.reason, sizeof(self.reason), "it gave no answer for %ld ms", silent);
-	ereport(LOG,
-			(errmsg("deephash-encoder (PID %d) has given no answer for %ld ms and is "
-					"killed",
-					(int) self.engine.pid, silent),
-			 errdetail("deephash.engine_timeout is %d ms.", encoder_engine_timeout)));
+	snprintf(self.reason, sizeof(self.reason), "it %s", why);
+	ereport(
+		LOG,
+		(errmsg("deephash-encoder (PID %d) %s and is killed", (int) self.engine.pid, why),
+		 errdetail("deephash.engine_timeout is %d ms.", encoder_engine_timeout)));
 	kill(self.engine.pid, SIGKILL);
 	/* No session shall connect to it any more. */
 	unlink(DEEPHASH_SOCKET);
-	rundir_write_state(ENGINE_RESTARTING, self.reason);
+	rundir_write_state(self.ready ? ENGINE_RESTARTING : ENGINE_FAILED, self.reason);
 	self.killed = now;
 }
 
@@ -408,9 +478,9 @@ wait_for_something(void)
 		timeout = Max(0, (self.start_at - GetCurrentTimestamp()) / 1000 + 1);
 		events |= WL_TIMEOUT;
 	}
-	else if (self.killed != 0 || (self.ready && watch_wait_ms() >= 0))
+	else if (self.killed != 0 || encoder_engine_timeout > 0)
 	{
-		timeout = self.killed != 0 ? 100 : watch_wait_ms();
+		timeout = self.killed != 0 ? 100 : self.ready ? watch_wait_ms() : 1000;
 		events |= WL_TIMEOUT;
 	}
 	if (self.engine.output >= 0)
