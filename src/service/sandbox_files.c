@@ -92,6 +92,22 @@ allow_library(struct dl_phdr_info *library, size_t size, void *arg)
 	return !allow(rules, path, READ_FILE);
 }
 
+/*
+ * The driver gives the threads that it starts a name, by a file in proc, and takes a
+ * refusal for an error of the system (304).  A rule is for an inode, of which proc makes
+ * a new one when it has forgotten a folder: this one stays open, so that it does not.
+ */
+static bool
+allow_thread_names(const Ruleset *rules)
+{
+	static const char tasks[] = "/proc/self/task";
+	static int kept = -1;
+
+	if (kept < 0)
+		kept = open(tasks, O_PATH | O_CLOEXEC);
+	return allow(rules, tasks, READ_FILE | WRITE_FILE | READ_DIR);
+}
+
 static bool
 allow_driver(Ruleset *rules)
 {
@@ -110,7 +126,7 @@ allow_driver(Ruleset *rules)
 		globfree(&devices);
 	}
 	return good && allow(rules, "/dev/null", READ_FILE | WRITE_FILE) &&
-		   dl_iterate_phdr(allow_library, rules) == 0;
+		   allow_thread_names(rules) && dl_iterate_phdr(allow_library, rules) == 0;
 }
 
 bool

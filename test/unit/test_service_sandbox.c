@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -188,6 +190,31 @@ change_files(void)
 	FORBIDDEN(chroot("/"));
 }
 
+static void *
+wait_for_end(void *arg)
+{
+	char byte;
+
+	return read(*(int *) arg, &byte, 1) == 0 ? NULL : arg;
+}
+
+/* Name a thread that starts in the sandbox, as a driver does, which gives up if it may
+ * not. */
+static int
+name_a_thread(void)
+{
+	pthread_t thread;
+	int pipe_of[2], rc;
+
+	ALLOWED(pipe(pipe_of) == 0);
+	ALLOWED(pthread_create(&thread, NULL, wait_for_end, pipe_of) == 0);
+	rc = pthread_setname_np(thread, "driver");
+	close(pipe_of[1]);
+	ALLOWED(pthread_join(thread, NULL) == 0);
+	close(pipe_of[0]);
+	return rc;
+}
+
 static void
 read_files(void)
 {
@@ -200,12 +227,18 @@ read_files(void)
 	ALLOWED(!can_open("/etc/passwd", O_RDONLY) && errno == EACCES);
 	ALLOWED(!can_open("/proc/self/environ", O_RDONLY) && errno == EACCES);
 	ALLOWED(!can_open("/proc/self/mem", O_RDONLY) && errno == EACCES);
+	ALLOWED(name_a_thread() != 0);
 }
 
 /* What a driver needs beside that, and no more. */
 static void
 drive_a_gpu(void)
 {
+	ALLOWED(prctl(PR_SET_DUMPABLE, 0) == 0);
+	ALLOWED(name_a_thread() == 0);
+	ALLOWED(can_open("/proc/self/status", O_RDONLY));
+	ALLOWED(syscall(SYS_memfd_create, "driver", 0) >= 0);
+	ALLOWED(eventfd(0, 0) >= 0);
 	ALLOWED(can_open(inside, O_RDONLY));
 	ALLOWED(can_open("/dev/null", O_RDWR));
 	ALLOWED(can_open("/proc/self/maps", O_RDONLY));
