@@ -73,7 +73,7 @@ $(eval $(call compiled_below,$(B)/asan,$(SANITIZE)))
 
 # ------------------------------------------------------------------ CUDA plug-in
 # The plug-in is opened with its names to itself, so it brings what it needs of nn.
-GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o shape.o shape_rules.o plan.o tolerance.o)
+GPU_NN_OBJ = $(addprefix $(B)/obj/src/nn/,graph.o graph_build.o shape.o shape_rules.o plan.o tolerance.o)
 
 # The same plug-in for a machine without a GPU, to test the service with it
 # (test/t/106_stages.pl): an engine that has it beside it; and gpu/check, training too.

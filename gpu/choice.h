@@ -19,6 +19,34 @@
 #include "gpu/machine.h"
 #include "nn/graph.h"
 
+#define PRODUCT_ROOM ((size_t) 32 << 20) /* what cuBLAS would take on Hopper */
+#define LEAST_ROOM ((size_t) 1 << 20)
+#define CONV_ROOM ((size_t) 256 << 20)
+#define SERVING_CONV_ROOM ((size_t) 64 << 20)
+/* What a small convolution gets at the least, if there is so much. */
+#define SMALL_CONV_ROOM ((size_t) 4 << 20)
+
+/* Where nobody says how much memory there is. */
+static inline Rooms
+rooms(void)
+{
+	Rooms r = {PRODUCT_ROOM, CONV_ROOM, false};
+
+	return r;
+}
+
+/* A net that serves and may hold so many bytes (0: any number): up to a quarter. */
+static inline Rooms
+rooms_within(size_t memory)
+{
+	size_t share = memory / 8 < LEAST_ROOM ? LEAST_ROOM : memory / 8;
+	Rooms r = {PRODUCT_ROOM, SERVING_CONV_ROOM, true};
+
+	r.product = memory > 0 && share < r.product ? share : r.product;
+	r.conv = memory > 0 && share < r.conv ? share : r.conv;
+	return r;
+}
+
 /* What is done to a product while it is still in registers. */
 enum Epilogue
 {

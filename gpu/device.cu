@@ -184,10 +184,16 @@ cuda_unload(NnNet *net)
 	free(net);
 }
 
+static Rooms
+rooms_of(const NnNet *net)
+{
+	return net->serving ? rooms_within(net->how.memory) : rooms();
+}
+
 static bool
 start_machine(NnNet *net, NnError *err)
 {
-	if (!gpu_start(&net->net.m, net->how.precision == NN_TF32, err))
+	if (!gpu_start(&net->net.m, net->how.precision == NN_TF32, rooms_of(net), err))
 		return false;
 	net->net.m.fp16 = net->how.precision == NN_FP16;
 	net->graphs = net->how.graphs && !(net->net.m.without & WITHOUT_GRAPHS);
@@ -224,10 +230,13 @@ cuda_serve(const NnGraph *graph, const NnServing *how, NnError *err)
 	return open_net(graph, how, true, err);
 }
 
-/*
- * A layout that is counted instead of made.  The workspace of cuDNN is not known before
- * it is there; that of the loops in its place counts.
- */
+static size_t
+cuda_memory(const NnNet *net)
+{
+	return net->net.book.bytes + net->net.m.room.product;
+}
+
+/* A layout that is counted instead of made. */
 static size_t
 cuda_estimate(const NnGraph *graph, const NnServing *how)
 {
@@ -238,17 +247,12 @@ cuda_estimate(const NnGraph *graph, const NnServing *how)
 	if (!net)
 		return 0;
 	net->net.book.counting = true;
+	net->net.m.room = rooms_of(net);
 	if (take_memory(net, &ignored))
-		bytes = net->net.book.bytes + WORKSPACE_BYTES;
+		bytes = cuda_memory(net);
 	free_network(&net->net);
 	free(net);
 	return bytes;
-}
-
-static size_t
-cuda_memory(const NnNet *net)
-{
-	return net->net.book.bytes + gpu_held(&net->net.m);
 }
 
 /* ---------------------------------------------------------------------- running */
@@ -407,6 +411,65 @@ cuda_stage(NnNet *net, int k)
 
 /* ---------------------------------------------------------------------- probing */
 
+/* What serving takes in its stride: a batch of every kind, twice, so that it is recorded.
+ */
+static bool
+serve_some(const NnGraph *graph, NnError *err)
+{
+	NnServing how;
+	NnNet *net;
+	bool ok;
+
+	memset(&how, 0, sizeof(how));
+	how.max_batch = 2;
+	how.precision = NN_FP16;
+	how.graphs = true;
+	how.memory = 1; /* as little as it can do with */
+	net = cuda_serve(graph, &how, err);
+	ok = net != NULL;
+	for (int i = 0; i < 4 && ok; i++)
+	{
+		memset(net->stage[i % 2].images, i, 2 * net->picture);
+		ok = cuda_submit(net, i % 2, 1 + i / 2, true, err) && cuda_wait(net, i % 2, err);
+	}
+	for (int i = 0; i < 2 && ok; i++)
+		ok = cuda_submit(net, i, 2, false, err);
+	for (int i = 0; i < 2 && ok; i++)
+		ok = cuda_wait(net, i, err);
+	cuda_unload(net);
+	return ok;
+}
+
+/*
+ * Whoever probes may close the file system and system calls to itself afterwards, and
+ * limit its memory: a small network is loaded, served and left, so that the libraries
+ * have opened what they open and the driver has started what it starts.  A GPU that
+ * cannot do that is none.
+ */
+static bool
+warm_up(NnError *err)
+{
+	static const float mean[3] = {0, 0, 0}, std[3] = {1, 1, 1};
+	static bool warm;
+	NnGraph *g;
+	int x;
+
+	if (warm)
+		return true;
+	g = nn_graph_new();
+	if (!g)
+		return nn_fail(err, "out of memory");
+	x = nn_input(g, 32, 32, mean, std);
+	x = nn_conv2d(g, x, "conv1", 32, 3, 3, 1, 1, 1, true, NN_RELU);
+	x = nn_conv2d(g, x, "conv2", 32, 3, 3, 2, 1, 1, true, NN_IDENTITY);
+	x = nn_conv2d(g, x, "conv3", 64, 1, 1, 1, 0, 1, true, NN_GELU);
+	x = nn_global_avgpool(g, x);
+	nn_linear(g, x, "hash", 64, true, NN_IDENTITY);
+	warm = serve_some(g, err);
+	nn_graph_free(g);
+	return warm;
+}
+
 extern "C" bool gpu_probe(char *text, size_t size);
 extern "C" const NnDevice *deephash_device(void);
 
@@ -417,10 +480,7 @@ nothing(void)
 {
 }
 
-/*
- * Whoever probes may close the file system to itself afterwards: cuDNN, which is opened
- * by name, is opened now, and stays.
- */
+/* cuDNN is opened by name, and stays. */
 static void
 keep_libraries(void)
 {
@@ -432,9 +492,20 @@ keep_libraries(void)
 		dnn_open(&dnn, ignored, sizeof(ignored));
 }
 
+/* Where there is a GPU the driver is at work, and does not like its caller unloaded. */
+static void
+stay(void)
+{
+	static bool stays;
+	Dl_info own;
+
+	if (!stays && dladdr((void *) stay, &own))
+		stays = dlopen(own.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE) != NULL;
+}
+
 /* The first GPU that CUDA shows, and whether this was compiled for it. */
-extern "C" bool
-gpu_probe(char *text, size_t size)
+static bool
+find_gpu(char *text, size_t size)
 {
 	cudaDeviceProp device;
 	cudaFuncAttributes attributes;
@@ -442,6 +513,8 @@ gpu_probe(char *text, size_t size)
 	int count = 0, driver = 0;
 
 	code = cudaGetDeviceCount(&count);
+	if (code == cudaSuccess && count > 0)
+		stay();
 	if (code == cudaSuccess && count > 0)
 		code = cudaGetDeviceProperties(&device, 0);
 	if (code == cudaSuccess && count > 0)
@@ -456,7 +529,6 @@ gpu_probe(char *text, size_t size)
 												   : cudaGetErrorString(code));
 		return false;
 	}
-	keep_libraries();
 	cudaDriverGetVersion(&driver);
 	snprintf(text, size, "%s, %.0f GB, compute capability %d.%d, driver for CUDA %d.%d",
 			 device.name, (double) device.totalGlobalMem / 1e9, device.major,
@@ -468,14 +540,33 @@ gpu_probe(char *text, size_t size)
 
 HostRecordings gpu_host_recordings;
 
-extern "C" bool
-gpu_probe(char *text, size_t size)
+static void
+keep_libraries(void)
+{
+}
+
+static bool
+find_gpu(char *text, size_t size)
 {
 	snprintf(text, size, "the host");
 	return true;
 }
 
 #endif
+
+extern "C" bool
+gpu_probe(char *text, size_t size)
+{
+	NnError err;
+
+	if (!find_gpu(text, size))
+		return false;
+	keep_libraries();
+	if (warm_up(&err))
+		return true;
+	snprintf(text, size, "%s", err.text);
+	return false;
+}
 
 static const NnDevice cuda_device = {
 	NN_DEVICE_API, "cuda",		gpu_probe,	   cuda_load,  cuda_run,

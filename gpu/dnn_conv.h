@@ -42,8 +42,6 @@ conv_key(const Machine *m, const Geometry &s, int n, ConvWay way, size_t size)
 
 #ifdef __CUDACC__
 
-#define CONV_WORKSPACE ((size_t) 256 << 20) /* the most that an algorithm may want */
-
 /* NULL: cuDNN is not there; text says why. */
 static inline Dnn *
 dnn_start(cudaStream_t stream, char *text, size_t size)
@@ -144,9 +142,10 @@ dnn_choose(const Dnn *dnn, const ConvKey &k, DnnPlan *plan, size_t room)
 													   : list[best].math) == DNN_SUCCESS;
 }
 
-/* NULL: not by cuDNN.  Takes the workspace, in a dry run too. */
+/* NULL: not by cuDNN.  Takes the workspace, in a dry run too, where it may have `room`.
+ */
 static inline DnnPlan *
-dnn_plan(Machine *m, const ConvKey &k, void **workspace)
+dnn_plan(Machine *m, const ConvKey &k, size_t room, void **workspace)
 {
 	bool fresh;
 	DnnPlan *plan = m->dnn ? m->dnn->plans.find(k, &fresh) : NULL;
@@ -154,12 +153,25 @@ dnn_plan(Machine *m, const ConvKey &k, void **workspace)
 	if (!plan)
 		return NULL;
 	if (fresh && dnn_describe(&m->dnn->lib, k, plan))
-		plan->usable =
-			dnn_choose(m->dnn, k, plan, m->dry ? CONV_WORKSPACE : m->most - m->used);
+		plan->usable = dnn_choose(m->dnn, k, plan, m->dry ? room : m->most - m->used);
 	if (!plan->usable)
 		return NULL;
 	*workspace = take<char>(m, plan->workspace);
 	return m->dry ? NULL : plan;
+}
+
+/*
+ * Bias and activation in one call?  As affine() has it, ReLU is not left to a library in
+ * fp16, and what is not aligned is not a bias for its kernels.
+ */
+static inline bool
+dnn_fuses(const Machine *m, const DnnPlan *p, Epilogue e, const void *bias)
+{
+	if (!p->fused || alignment_of(bias) < 16)
+		return false;
+	if (e == EPILOGUE_BIAS_RELU)
+		return !m->fp16;
+	return e == EPILOGUE_BIAS && p->algorithm == DNN_FORWARD_PRECOMP_GEMM;
 }
 
 template <class T>
@@ -170,17 +182,15 @@ dnn_down(Machine *m, const Geometry &s, const T *big, const T *packed, int n, T 
 	size_t keep = m->used;
 	float one = 1, beta = add ? 1 : 0, none = 0;
 	void *work;
-	DnnPlan *p = dnn_plan(m, conv_key(m, s, n, CONV_DOWN, sizeof(T)), &work);
+	DnnPlan *p = dnn_plan(m, conv_key(m, s, n, CONV_DOWN, sizeof(T)),
+						  conv_room<T>(m, s, n), &work);
 	Epilogue e = epilogue_of(bias != NULL, act);
 	bool relu = e == EPILOGUE_BIAS_RELU;
-	bool fuse =
-		p && p->fused &&
-		(relu || (e == EPILOGUE_BIAS && p->algorithm == DNN_FORWARD_PRECOMP_GEMM));
 
 	m->used = keep;
 	if (!p)
 		return false;
-	if (fuse)
+	if (dnn_fuses(m, p, e, bias))
 	{
 		p->fused = m->dnn->lib.ConvolutionBiasActivationForward(
 					   m->dnn->handle, &one, p->big, big, p->weights, packed, p->conv,
@@ -205,7 +215,8 @@ dnn_up(Machine *m, const Geometry &s, const T *low, const T *packed, int n, T *b
 	size_t keep = m->used;
 	float one = 1, beta = add ? 1 : 0;
 	void *work;
-	DnnPlan *p = dnn_plan(m, conv_key(m, s, n, CONV_UP, sizeof(T)), &work);
+	DnnPlan *p =
+		dnn_plan(m, conv_key(m, s, n, CONV_UP, sizeof(T)), conv_room<T>(m, s, n), &work);
 
 	m->used = keep;
 	if (p)
@@ -224,7 +235,8 @@ dnn_weight(Machine *m, const Geometry &s, const T *big, const T *low, int n, T *
 	size_t keep = m->used;
 	float one = 1, none = 0;
 	void *work;
-	DnnPlan *p = dnn_plan(m, conv_key(m, s, n, CONV_WEIGHT, sizeof(T)), &work);
+	DnnPlan *p = dnn_plan(m, conv_key(m, s, n, CONV_WEIGHT, sizeof(T)),
+						  conv_room<T>(m, s, n), &work);
 
 	m->used = keep;
 	if (p)

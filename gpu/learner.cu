@@ -216,7 +216,7 @@ prepare(NnLearner *l, NnError *err)
 	l->packed_bias = (void **) calloc(nodes, sizeof(void *));
 	if (!l->at || !l->packed || !l->packed_bias)
 		return nn_fail(err, "out of memory for %zu nodes", nodes);
-	if (!gpu_start(&l->m, l->options.precision == NN_TF32, err) ||
+	if (!gpu_start(&l->m, l->options.precision == NN_TF32, rooms(), err) ||
 		!stream_open(&l->copies, err) || !event_open(&l->copied, err))
 		return false;
 	l->m.deterministic = l->options.deterministic;
@@ -396,7 +396,7 @@ cuda_write(NnLearner *l, int param, NnPart part, const float *host, NnError *err
 static size_t
 cuda_memory(const NnLearner *l)
 {
-	return l->bytes + gpu_held(&l->m);
+	return l->bytes + l->m.room.product;
 }
 
 extern "C" bool gpu_probe(char *text, size_t size);

@@ -60,6 +60,18 @@ struct Bf16
 #define WITHOUT_CUDNN 2u  /* convolutions by cuDNN */
 #define WITHOUT_GRAPHS 4u /* steps recorded once and replayed */
 
+/*
+ * Memory for what libraries want on the way, decided before anything is loaded: the
+ * workspace of products, and the scratch memory of one convolution, be it cuDNN's
+ * workspace or a matrix of windows.
+ */
+struct Rooms
+{
+	size_t product, conv;
+	bool reserved; /* a convolution gets it whoever computes it: memory can be told before
+					*/
+};
+
 struct Lt;	/* product_lt.h */
 struct Dnn; /* dnn.h */
 
@@ -74,13 +86,13 @@ struct Machine
 	bool deterministic; /* only algorithms that give the same bits each time */
 	unsigned without;
 	Dnn *dnn; /* NULL: without */
+	Rooms room;
 #ifdef __CUDACC__
 	cudaStream_t stream;
 	cublasHandle_t blas;
 	cublasStatus_t status; /* the first failure of a product */
 	Lt *lt;				   /* NULL: without */
-	void *workspace;	   /* of products */
-	size_t workspace_size;
+	void *workspace;	   /* of products, room.product bytes */
 #endif
 };
 

@@ -87,18 +87,18 @@ gpu_wait(Machine *m, NnError *err)
 	return cuda_ok(cudaStreamSynchronize(m->stream), err, "running the network");
 }
 
-/* Did what was queued last go in?  NULL, or why not. */
+/* Did what was queued last go in?  NULL, or why not, which is then forgotten. */
 static inline const char *
 gpu_trouble(Machine *m)
 {
 	cudaError_t code = cudaGetLastError();
+	cublasStatus_t status = m->status;
 
-	if (m->status != CUBLAS_STATUS_SUCCESS)
-		return cublasGetStatusString(m->status);
+	m->status = CUBLAS_STATUS_SUCCESS;
+	if (status != CUBLAS_STATUS_SUCCESS)
+		return cublasGetStatusString(status);
 	return code == cudaSuccess ? NULL : cudaGetErrorString(code);
 }
-
-#define WORKSPACE_BYTES ((size_t) 32 << 20) /* what cuBLAS would take on Hopper */
 
 /* Libraries and their workspace; what may be done without is, where it does not start. */
 static inline bool
@@ -113,12 +113,12 @@ gpu_start_libraries(Machine *m, NnError *err)
 							"driver that does not fit)");
 	}
 	/* its own, because a step that is recorded must find it where it was */
-	if (!gpu_allocate(&m->workspace, WORKSPACE_BYTES, "the workspace of products",
+	if (!gpu_allocate(&m->workspace, m->room.product, "the workspace of products",
 					  "end other programs that use the GPU", err))
 		return false;
-	m->workspace_size = WORKSPACE_BYTES;
+	/* in this order: setting the stream takes the workspace away */
 	if (cublasSetStream(m->blas, m->stream) != CUBLAS_STATUS_SUCCESS ||
-		cublasSetWorkspace(m->blas, m->workspace, m->workspace_size) !=
+		cublasSetWorkspace(m->blas, m->workspace, m->room.product) !=
 			CUBLAS_STATUS_SUCCESS)
 		return nn_fail(err, "CUDA: cuBLAS does not take its stream");
 	if (!(m->without & WITHOUT_LT))
@@ -130,9 +130,10 @@ gpu_start_libraries(Machine *m, NnError *err)
 }
 
 static inline bool
-gpu_start(Machine *m, bool tf32, NnError *err)
+gpu_start(Machine *m, bool tf32, Rooms room, NnError *err)
 {
 	memset(m, 0, sizeof(*m));
+	m->room = room;
 	m->tf32 = tf32;
 	m->deterministic = true;
 	m->without = parts_to_do_without(getenv("DEEPHASH_GPU_WITHOUT"));
@@ -140,13 +141,6 @@ gpu_start(Machine *m, bool tf32, NnError *err)
 		   cuda_ok(cudaStreamCreateWithFlags(&m->stream, cudaStreamNonBlocking), err,
 				   "making a stream") &&
 		   gpu_start_libraries(m, err);
-}
-
-/* Bytes on the device that it holds itself. */
-static inline size_t
-gpu_held(const Machine *m)
-{
-	return m->workspace_size;
 }
 
 static inline void
@@ -226,24 +220,18 @@ gpu_trouble(Machine *m)
 
 /* In place of cuDNN loops that stand for it. */
 static inline bool
-gpu_start(Machine *m, bool tf32, NnError *err)
+gpu_start(Machine *m, bool tf32, Rooms room, NnError *err)
 {
 	static Dnn stand_in;
 
 	(void) err;
 	memset(m, 0, sizeof(*m));
+	m->room = room;
 	m->tf32 = tf32;
 	m->deterministic = true;
 	m->without = parts_to_do_without(getenv("DEEPHASH_GPU_WITHOUT"));
 	m->dnn = m->without & WITHOUT_CUDNN ? NULL : &stand_in;
 	return true;
-}
-
-static inline size_t
-gpu_held(const Machine *m)
-{
-	(void) m;
-	return 0;
 }
 
 static inline void

@@ -130,13 +130,11 @@ window_scatter(Machine *m, const Lots &s, const T *lots, int row, T *map, bool a
 		});
 }
 
-/* score = score / sqrt(depth) + bias, less where two places must not meet */
+/* score += bias, less where two places must not meet */
 template <class T>
 static void
 window_scores(Machine *m, const Lots &s, const float *table, T *score)
 {
-	float factor = 1.0f / sqrtf((float) s.depth);
-
 	each(m, probabilities(s),
 		 [=] ON_GPU(size_t i)
 		 {
@@ -145,8 +143,8 @@ window_scores(Machine *m, const Lots &s, const float *table, T *score)
 			 size_t at = i / (size_t) s.square;
 			 int lot = (int) (at % (size_t) s.groups),
 				 head = (int) (at / (size_t) s.groups);
-			 float v = (float) score[i] * factor +
-					   table[(size_t) window_bias(s, p, q) * s.heads + head];
+			 float v =
+				 (float) score[i] + table[(size_t) window_bias(s, p, q) * s.heads + head];
 
 			 if (window_region(s, lot, p) != window_region(s, lot, q))
 				 v += APART;
@@ -154,26 +152,27 @@ window_scores(Machine *m, const Lots &s, const float *table, T *score)
 		 });
 }
 
+/* The product scales: q k alone would come close to where fp16 ends. */
 template <class T>
 static void
 probabilities_of(Machine *m, const Lots &s, const T *qkv, const float *table, T *p)
 {
 	int row = 3 * s.width;
 	long long step = (long long) s.tokens * row;
+	float factor = 1.0f / sqrtf((float) s.depth);
 
 	for (int h = 0; h < s.heads; h++)
 	{
 		const T *q = qkv + h * s.depth;
 
 		gemm<T, T>(
-			m, s.tokens, s.tokens, s.depth, 1, matrix<const T>(q, row, false, step),
+			m, s.tokens, s.tokens, s.depth, factor, matrix<const T>(q, row, false, step),
 			matrix<const T>(q + s.width, row, true, step), 0,
 			matrix<T>(p + h * s.groups * s.square, s.tokens, false, s.square), s.groups);
 	}
 	if (s.window)
 		window_scores(m, s, table, p);
-	softmax_rows(m, (const T *) p, p, (size_t) s.heads * s.groups * s.tokens, s.tokens,
-				 s.window ? 1.0f : 1.0f / sqrtf((float) s.depth));
+	softmax_rows(m, (const T *) p, p, (size_t) s.heads * s.groups * s.tokens, s.tokens);
 }
 
 template <class T>

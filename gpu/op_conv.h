@@ -11,7 +11,7 @@
  *
  * 1x1 is a product as it is; a channel a group has loops of its own; the rest is cuDNN's,
  * or, where that is not there or refuses, im2col for as many pictures at once as fit.  A
- * dry run counts the memory of both.
+ * dry run counts the memory of both, or what is reserved for either.
  */
 #ifndef GPU_OP_CONV_H
 #define GPU_OP_CONV_H
@@ -36,6 +36,8 @@ conv_down(Machine *m, const Geometry &s, const T *big, const T *packed, int n, T
 		depthwise_down(m, s, big, packed, n, low, add, bias, act);
 		return;
 	}
+	if (!direct)
+		reserve<T>(m, s, n);
 	if (!direct && dnn_down(m, s, big, packed, n, low, add, bias, act))
 		return;
 	cols = direct ? NULL : take<T>(m, most * s.places * depth);
@@ -68,6 +70,8 @@ conv_up(Machine *m, const Geometry &s, const T *low, const T *packed, int n, T *
 	size_t keep = m->used;
 	T *cols;
 
+	if (!direct && !is_depthwise(s))
+		reserve<T>(m, s, n);
 	if (is_depthwise(s))
 		depthwise_up(m, s, low, packed, n, big, add);
 	else if (direct || !dnn_up(m, s, low, packed, n, big, add))

@@ -9,9 +9,7 @@
 #include "gpu/call.h"
 #include "gpu/product.h"
 
-/* What the matrix of windows may hold, and what it may where cuDNN mostly does without.
- */
-#define MATRIX_BYTES ((size_t) 256 << 20)
+/* What the matrix of windows may hold where cuDNN mostly does without. */
 #define SPARE_MATRIX_BYTES ((size_t) 32 << 20)
 
 struct Geometry
@@ -63,14 +61,53 @@ is_pointwise(const Geometry &s)
 		   s.pw == 0 && s.height == s.low_height && s.width == s.low_width;
 }
 
+/* Bytes of the matrix of windows of one picture. */
+template <class T>
+static size_t
+matrix_of_one(const Geometry &s)
+{
+	return s.places * (size_t) s.taps * (size_t) s.group * sizeof(T);
+}
+
 template <class T>
 static int
 pictures_at_once(const Machine *m, const Geometry &s, int n)
 {
-	size_t one = s.places * (size_t) s.taps * (size_t) s.group * sizeof(T);
-	size_t fit = (m->dnn ? SPARE_MATRIX_BYTES : MATRIX_BYTES) / one;
+	size_t room =
+		m->dnn && m->room.conv > SPARE_MATRIX_BYTES ? SPARE_MATRIX_BYTES : m->room.conv;
+	size_t fit = room / matrix_of_one<T>(s);
 
 	return fit < 1 ? 1 : fit < (size_t) n ? (int) fit : n;
+}
+
+/*
+ * Bytes of scratch memory that a convolution of n pictures may want.  Where they are
+ * reserved they depend on its shapes alone, and hold the matrix in either case.
+ */
+template <class T>
+static size_t
+conv_room(const Machine *m, const Geometry &s, int n)
+{
+	size_t one = matrix_of_one<T>(s), room = m->room.conv;
+	size_t wanted = (size_t) n * one;
+
+	if (!m->room.reserved)
+		return room;
+	wanted = wanted > SMALL_CONV_ROOM ? wanted : SMALL_CONV_ROOM;
+	wanted = wanted < room ? wanted : room;
+	return wanted > one ? wanted : one;
+}
+
+/* Count it, in a dry run. */
+template <class T>
+static void
+reserve(Machine *m, const Geometry &s, int n)
+{
+	size_t keep = m->used;
+
+	if (m->dry && m->room.reserved)
+		take<char>(m, conv_room<T>(m, s, n));
+	m->used = keep;
 }
 
 /* [place][tap][channel of the group] of n pictures */

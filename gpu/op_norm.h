@@ -219,10 +219,10 @@ layernorm_backward(const Call<T> *call)
 				 });
 }
 
-/* y = softmax(x factor) over rows; y may be x */
+/* y = softmax(x) over rows; y may be x */
 template <class T>
 static void
-softmax_rows(Machine *m, const T *in, T *out, size_t rows, int cols, float factor)
+softmax_rows(Machine *m, const T *in, T *out, size_t rows, int cols)
 {
 	each_row(m, rows,
 			 [=] ON_GPU(size_t r, Lanes lanes)
@@ -232,13 +232,13 @@ softmax_rows(Machine *m, const T *in, T *out, size_t rows, int cols, float facto
 				 float top = -INFINITY, sum = 0;
 
 				 for (int c = lanes.at; c < cols; c += GPU_LANES)
-					 top = fmaxf(top, (float) x[c] * factor);
+					 top = fmaxf(top, (float) x[c]);
 				 top = lanes.most(top);
 				 for (int c = lanes.at; c < cols; c += GPU_LANES)
-					 sum += expf((float) x[c] * factor - top);
+					 sum += expf((float) x[c] - top);
 				 sum = 1.0f / lanes.sum(sum);
 				 for (int c = lanes.at; c < cols; c += GPU_LANES)
-					 y[c] = expf((float) x[c] * factor - top) * sum;
+					 y[c] = expf((float) x[c] - top) * sum;
 			 });
 }
 
@@ -268,7 +268,7 @@ softmax_forward(const Call<T> *c)
 {
 	int cols = cols_of(&c->node->shape);
 
-	softmax_rows(c->m, c->in[0], c->out, count_of(c) / cols, cols, 1);
+	softmax_rows(c->m, c->in[0], c->out, count_of(c) / cols, cols);
 }
 
 template <class T>

@@ -42,6 +42,17 @@ template <class T, class U> struct Product
 	U *bias;
 };
 
+/*
+ * May its bias be fused?  cuBLASLt is told how the matrices are aligned, but not the
+ * bias, which some kernels read 16 bytes at a time.
+ */
+template <class T, class U>
+static bool
+fusible(const Product<T, U> &p)
+{
+	return !p.bias || alignment_of(p.bias) >= 16;
+}
+
 #ifdef __CUDACC__
 
 #include "gpu/product_lt.h"
@@ -97,7 +108,7 @@ product(Machine *m, const Product<T, U> &p)
 	bool bias = p.epilogue == EPILOGUE_BIAS || p.epilogue == EPILOGUE_BIAS_RELU;
 	bool relu = p.epilogue == EPILOGUE_RELU || p.epilogue == EPILOGUE_BIAS_RELU;
 
-	if (p.epilogue != EPILOGUE_NONE && (m->without & WITHOUT_LT))
+	if (p.epilogue != EPILOGUE_NONE && ((m->without & WITHOUT_LT) || !fusible(p)))
 		return false;
 	for (int k = 0; !m->dry && k < p.batch; k++)
 		for (size_t r = 0; r < p.rows; r++)

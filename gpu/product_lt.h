@@ -167,7 +167,7 @@ lt_choose(Machine *m, const ProductKey &key, LtPlan *plan)
 	if (cublasLtMatmulPreferenceCreate(&wish) != CUBLAS_STATUS_SUCCESS)
 		return false;
 	if (!lt_wish<uint64_t>(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-						   m->workspace_size) ||
+						   m->room.product) ||
 		!lt_wish<uint32_t>(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
 						   CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) ||
 		!lt_wish<uint32_t>(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
@@ -185,7 +185,7 @@ lt_choose(Machine *m, const ProductKey &key, LtPlan *plan)
 	cublasLtMatmulPreferenceDestroy(wish);
 	for (int i = 0; i < n; i++)
 		if (found[i].state == CUBLAS_STATUS_SUCCESS &&
-			found[i].workspaceSize <= m->workspace_size)
+			found[i].workspaceSize <= m->room.product)
 		{
 			plan->algorithm = found[i].algo;
 			plan->workspace = found[i].workspaceSize;
@@ -231,7 +231,7 @@ product_lt(Machine *m, const Product<T, U> &p)
 {
 	ProductKey key = key_of(m, p);
 	bool fresh;
-	LtPlan *plan = m->lt->plans.find(key, &fresh);
+	LtPlan *plan = fusible(p) ? m->lt->plans.find(key, &fresh) : NULL;
 
 	if (!plan)
 		return false;

@@ -207,8 +207,6 @@ stream_down(Stream, void *to, const void *from, size_t bytes, NnError *)
 	return true;
 }
 
-#define WORKSPACE_BYTES ((size_t) 0) /* cuBLAS is not there */
-
 /* As on the GPU, nothing runs while it is recorded. */
 static inline bool
 record(Machine *m, Recording *recording, Work work, void *context, int n, NnError *err)

@@ -23,7 +23,7 @@ extern "C"
 {
 #endif
 
-#define NN_DEVICE_API 3
+#define NN_DEVICE_API 4
 
 	typedef struct NnNet NnNet; /* one loaded network, of the device's own making */
 
@@ -34,7 +34,8 @@ extern "C"
 		int threads;   /* for devices that use some */
 		NnPrecision precision;
 		const float *thresholds; /* one for each logit; NULL: zeros.  Outlive the net */
-		bool graphs; /* record a batch's launches, once for each size, where it can */
+		bool graphs;   /* record a batch's launches, once for each size, where it can */
+		size_t memory; /* bytes it should do with, as far as it can; 0: any number */
 	} NnServing;
 
 	/* Batches of one net that may be under way. */
@@ -84,7 +85,8 @@ extern "C"
 
 		/*
 		 * What memory() will say at the least once the graph is loaded, or served where
-		 * serve is there, without taking any: all but what libraries ask for on the spot.
+		 * serve is there (and then exactly), without taking any.  What a driver and its
+		 * libraries hold themselves is in neither.
 		 * 0 if it cannot be loaded, which loading explains.
 		 */
 		size_t (*estimate)(const NnGraph *graph, const NnServing *how);

@@ -129,14 +129,29 @@ open_cached(Models *models, const uint8_t *sha256, Failure *failure)
 	return file;
 }
 
+/* Without the lock: a device takes its time to let go. */
+static void
+free_all(Model *leaving)
+{
+	while (leaving)
+	{
+		Model *next = leaving->next;
+
+		model_free(leaving);
+		leaving = next;
+	}
+}
+
 /*
  * Evict idle models until `wanted` more bytes fit, as far as that is possible:
  * models in use stay, and the limit is then exceeded for a while rather than a
- * request refused.
+ * request refused.  Called with the lock; returns those that leave, to be freed.
  */
-static void
+static Model *
 make_room(Models *models, const Model *keep, size_t wanted)
 {
+	Model *leaving = NULL;
+
 	for (;;)
 	{
 		size_t total = wanted;
@@ -152,27 +167,62 @@ make_room(Models *models, const Model *keep, size_t wanted)
 				victim = m;
 		}
 		if (total <= (size_t) models->config->device_memory || victim == NULL)
-			return;
+			return leaving;
 
 		Model *evicted = *victim;
 
 		*victim = evicted->next;
-		model_free(evicted);
+		evicted->next = leaving;
+		leaving = evicted;
 	}
 }
 
+/* Bytes for one image under a limit that has room for them. */
+static size_t
+memory_needed(const Models *models, const Model *model, NnServing how)
+{
+	size_t needed = runner_estimate(models->device, model->file, &how);
+
+	/* What a device does with grows with what it may have, but slower. */
+	while (how.memory < needed)
+	{
+		how.memory = needed;
+		needed = runner_estimate(models->device, model->file, &how);
+	}
+	return needed;
+}
+
+/* Set to what it says, the limit is enough. */
 static bool
 refuse_size(const Models *models, size_t memory, Failure *failure)
 {
+	const size_t mb = (size_t) 1 << 20;
+
 	return refuse(failure, DEEPHASH_TOO_LARGE,
-				  "model needs %zu MB for one image, more than deephash.device_memory "
-				  "(%lld MB)",
-				  memory >> 20, (long long) models->config->device_memory >> 20);
+				  "model needs %zu MB for one image on device %s, more than "
+				  "deephash.device_memory (%lld MB)",
+				  (memory + mb - 1) / mb, models->device->name,
+				  (long long) models->config->device_memory >> 20);
+}
+
+/*
+ * The device does not take what its own estimate allowed: that is no fault of the model.
+ */
+static bool
+refuse_load(const Models *models, const Model *model, const NnError *err,
+			Failure *failure)
+{
+	return refuse_for(failure,
+					  model->memory == 0				  ? DEEPHASH_BAD_MODEL
+					  : device_has_stages(models->device) ? DEEPHASH_DEVICE
+														  : DEEPHASH_NO_MEMORY,
+					  err->text);
 }
 
 /*
  * Make the network runnable, for batches as large as configured or, where that
- * would take more than all of device_memory, for smaller ones.
+ * would take more than all of device_memory, for smaller ones.  Where threads compute
+ * pictures one by one, as many at once count as there are threads.
  */
 static bool
 load_net(Models *models, Model *model, Failure *failure)
@@ -183,32 +233,37 @@ load_net(Models *models, Model *model, Failure *failure)
 	NnServing how = {.threads = models->config->threads,
 					 .precision = device_precision(device, models->config->precision),
 					 .thresholds = model->file->thresholds,
-					 .graphs = models->config->graphs};
+					 .graphs = models->config->graphs,
+					 .memory = limit};
+	int most = device->callers ? models->config->threads : models->config->batch_size;
 	NnError err = {""};
 
 	model->image_bytes = (size_t) info->width * info->height * 3;
-	for (int batch = models->config->batch_size;; batch = (batch + 1) / 2)
+	for (int batch = most;; batch = (batch + 1) / 2)
 	{
+		Model *leaving;
+
 		how.max_batch = batch;
 		model->memory = runner_estimate(device, model->file, &how);
 		if (model->memory > limit && batch > 1)
 			continue;
 		if (model->memory > limit)
-			return refuse_size(models, model->memory, failure);
+			return refuse_size(models, memory_needed(models, model, how), failure);
 		/* Those it drives out go first: the device may not hold both. */
 		pthread_mutex_lock(&models->lock);
-		make_room(models, model, model->memory);
+		leaving = make_room(models, model, model->memory);
 		pthread_mutex_unlock(&models->lock);
+		free_all(leaving);
 
 		model->runner = runner_open(device, model->file, &how, &err);
 		if (model->runner == NULL && batch == 1)
-			return refuse_for(failure, DEEPHASH_BAD_MODEL, err.text);
+			return refuse_load(models, model, &err, failure);
 		if (model->runner == NULL)
 			continue;
 		model->memory = runner_memory(model->runner);
 		if (model->memory <= limit)
 		{
-			model->max_batch = batch;
+			model->max_batch = device->callers ? 1 : batch;
 			return true;
 		}
 		runner_close(model->runner);
@@ -229,7 +284,8 @@ find(Models *models, const uint8_t *sha256)
 	return NULL;
 }
 
-static void
+/* To be freed.  Called with the lock. */
+static Model *
 forget(Models *models, Model *model)
 {
 	for (Model **m = &models->first; *m; m = &(*m)->next)
@@ -240,13 +296,14 @@ forget(Models *models, Model *model)
 			break;
 		}
 	}
-	model_free(model);
+	model->next = NULL;
+	return model;
 }
 
 Model *
 models_acquire(Models *models, const uint8_t *sha256, Failure *failure)
 {
-	Model *model;
+	Model *model, *leaving;
 
 	pthread_mutex_lock(&models->lock);
 	while ((model = find(models, sha256)) != NULL && model->loading)
@@ -282,26 +339,30 @@ models_acquire(Models *models, const uint8_t *sha256, Failure *failure)
 	if (loaded)
 	{
 		model->last_use = ++models->clock;
-		make_room(models, model, model->memory);
+		leaving = make_room(models, model, model->memory);
 	}
 	else
 	{
-		forget(models, model);
+		leaving = forget(models, model);
 		model = NULL;
 	}
 	pthread_cond_broadcast(&models->loaded);
 	pthread_mutex_unlock(&models->lock);
+	free_all(leaving);
 	return model;
 }
 
 void
 models_release(Models *models, Model *model)
 {
+	Model *leaving = NULL;
+
 	pthread_mutex_lock(&models->lock);
 	model->last_use_us = now_us();
 	if (--model->users == 0)
-		make_room(models, NULL, 0);
+		leaving = make_room(models, NULL, 0);
 	pthread_mutex_unlock(&models->lock);
+	free_all(leaving);
 }
 
 void
@@ -351,8 +412,7 @@ models_list(Models *models, int *count)
 void
 models_destroy(Models *models)
 {
-	while (models->first)
-		forget(models, models->first);
+	free_all(models->first);
 	close(models->dir);
 	pthread_cond_destroy(&models->loaded);
 	pthread_mutex_destroy(&models->lock);

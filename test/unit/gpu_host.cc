@@ -53,6 +53,7 @@ run(const NnCall *c, void (*op)(const Call<float> *))
 	Machine m = {};
 	Call<float> call = call_of(c, &m, &step);
 
+	m.room = rooms();
 	m.without = parts_to_leave;
 	m.dnn = m.without & WITHOUT_CUDNN ? NULL : &stand_in;
 	m.dry = true;

@@ -132,7 +132,8 @@ test_codes(void **state)
 							 .threads = 1,
 							 .precision = (NnPrecision) p,
 							 .thresholds = i % 2 ? thresholds : NULL,
-							 .graphs = p % 2 == 0};
+							 .graphs = p % 2 == 0,
+							 .memory = i % 3 ? 0 : 1};
 			ParityServe found;
 			char text[700];
 
@@ -208,12 +209,13 @@ test_memory(void **state)
 	assert_true(nn_graph_ok(g, &err));
 	for (int p = NN_FLOAT32; p <= NN_FP16; p++)
 	{
-		NnServing how = {.max_batch = 4, .precision = (NnPrecision) p};
+		NnServing how = {.max_batch = 4, .precision = (NnPrecision) p, .memory = 1};
 		NnNet *net = device->serve(g, &how, &err);
 
 		assert_non_null(net);
-		bytes[p] = device->memory(net);
-		assert_int_equal(device->estimate(g, &how), bytes[p]);
+		/* beside the least workspace */
+		bytes[p] = device->memory(net) - ((size_t) 1 << 20);
+		assert_int_equal(device->estimate(g, &how), device->memory(net));
 		device->unload(net);
 	}
 	/* All but pictures, the last layer and results. */
@@ -222,6 +224,65 @@ test_memory(void **state)
 	assert_true(bytes[NN_FLOAT32] > 768 * 1024 * sizeof(float));
 	assert_true(bytes[NN_FP16] < 0.55 * bytes[NN_FLOAT32]);
 	nn_graph_free(g);
+}
+
+/*
+ * A limit of 16 MB, the least that may be set, is enough for a small network, and what
+ * a convolution may take is known beforehand, whoever computes it.
+ */
+static void
+test_little_memory(void **state)
+{
+	const NnDevice *device = deephash_device();
+	const size_t mb = (size_t) 1 << 20;
+	NnGraph *g = small_network();
+	NnError err = {""};
+	size_t whole, last = 0;
+
+	(void) state;
+	for (size_t memory = 16 * mb; memory <= 1024 * mb; memory *= 2)
+	{
+		NnServing how = {
+			.max_batch = 256, .precision = NN_FP16, .memory = memory, .graphs = true};
+		size_t estimate = device->estimate(g, &how);
+
+		assert_true(estimate > 0 && estimate <= memory);
+		assert_true(estimate >= last);
+		last = estimate;
+		for (int without = 0; without < 2; without++)
+		{
+			NnNet *net;
+
+			if (without)
+				setenv("DEEPHASH_GPU_WITHOUT", "cudnn", 1);
+			net = device->serve(g, &how, &err);
+			unsetenv("DEEPHASH_GPU_WITHOUT");
+			assert_non_null(net);
+			assert_int_equal(device->memory(net), estimate);
+			device->unload(net);
+		}
+	}
+	/* Nobody said how much: as with plenty. */
+	whole = device->estimate(g, &(NnServing){.max_batch = 256, .precision = NN_FP16});
+	assert_int_equal(whole, last);
+	nn_graph_free(g);
+}
+
+/* A probe loads, serves and leaves a network, and leaves nothing behind. */
+static void
+test_probe(void **state)
+{
+	char text[256] = "";
+
+	(void) state;
+	memset(&gpu_host_recordings, 0, sizeof(gpu_host_recordings));
+	assert_true(deephash_device()->probe(text, sizeof(text)));
+	assert_string_equal(text, "the host");
+	assert_true(gpu_host_recordings.replayed > 0);
+	assert_int_equal(gpu_host_recordings.forgotten, gpu_host_recordings.made);
+	memset(&gpu_host_recordings, 0, sizeof(gpu_host_recordings));
+	assert_true(deephash_device()->probe(text, sizeof(text)));
+	assert_int_equal(gpu_host_recordings.made, 0);
 }
 
 /* -------------------------------------------------------------------- recordings */
@@ -382,6 +443,8 @@ main(void)
 		cmocka_unit_test(test_codes),
 		cmocka_unit_test(test_not_finite),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_little_memory),
+		cmocka_unit_test(test_probe),
 		cmocka_unit_test(test_recordings),
 		cmocka_unit_test(test_recordings_that_fail),
 		cmocka_unit_test(test_which_recording_goes),

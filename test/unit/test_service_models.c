@@ -147,7 +147,8 @@ test_shared(void **state)
 	assert_non_null(a);
 	assert_ptr_equal(a, b);
 	assert_ptr_not_equal(a, c);
-	assert_int_equal(a->max_batch, 8);
+	/* The CPU takes pictures one by one. */
+	assert_int_equal(a->max_batch, 1);
 	assert_int_equal(a->image_bytes, 8 * 8 * 3);
 	models_totals(models, &count, &memory);
 	assert_int_equal(count, 2);
@@ -230,6 +231,67 @@ counted_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 {
 	loads++;
 	return nn_cpu_device.load(graph, max_batch, threads, err);
+}
+
+static NnNet *
+no_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
+{
+	(void) graph;
+	(void) max_batch;
+	(void) threads;
+	nn_fail(err, "there is no memory");
+	return NULL;
+}
+
+/* That a device has no room is not said of the model; smaller batches are tried. */
+static void
+test_refused_by_the_device(void **state)
+{
+	NnDevice device = nn_cpu_device;
+	ServiceConfig config = config_with(INT64_C(1) << 30);
+	Failure failure;
+	Models *models;
+	int count;
+	size_t memory;
+
+	(void) state;
+	device.load = no_load;
+	models = models_create(&config, &device, &failure);
+	expect_refused(models, name[0], DEEPHASH_NO_MEMORY);
+	models_totals(models, &count, &memory);
+	assert_int_equal(count, 0);
+	models_destroy(models);
+}
+
+/* An estimate that grows with what is there: the error names a limit that is enough. */
+static size_t
+greedy_estimate(const NnGraph *graph, const NnServing *how)
+{
+	(void) graph;
+	return ((size_t) 20 << 20) * (size_t) how->max_batch + how->memory / 4;
+}
+
+static void
+test_limit_that_is_named(void **state)
+{
+	NnDevice device = nn_cpu_device;
+	ServiceConfig config = config_with(INT64_C(16) << 20);
+	Failure failure = {.text = ""};
+	Models *models;
+	int needed = 0;
+
+	(void) state;
+	device.estimate = greedy_estimate;
+	models = models_create(&config, &device, &failure);
+	assert_null(models_acquire(models, name[0], &failure));
+	assert_int_equal(failure.status, DEEPHASH_TOO_LARGE);
+	assert_int_equal(sscanf(failure.text, "model needs %d MB", &needed), 1);
+	assert_int_equal(needed, 27);
+	models_destroy(models);
+	config.device_memory = (int64_t) needed << 20;
+	models = models_create(&config, &device, &failure);
+	models_release(models, models_acquire(models, name[0], &failure));
+	models_destroy(models);
 }
 
 /*
@@ -362,6 +424,8 @@ main(void)
 		cmocka_unit_test(test_eviction),
 		cmocka_unit_test(test_smaller_batches),
 		cmocka_unit_test(test_memory_before_loading),
+		cmocka_unit_test(test_refused_by_the_device),
+		cmocka_unit_test(test_limit_that_is_named),
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_crowd),
 	};
