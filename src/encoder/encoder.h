@@ -142,6 +142,9 @@ extern void encoder_check_length(Relation table, int column, const ModelEntry *m
 
 /* -------------------------------------------------------------- progress.c */
 
+/* What its files' names begin with; the number of the process follows. */
+#define DEEPHASH_PROGRESS "progress."
+
 typedef struct EncodeProgress
 {
 	Oid table;

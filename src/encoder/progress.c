@@ -23,12 +23,10 @@
 
 PG_FUNCTION_INFO_V1(deephash_encode_progress);
 
-#define PREFIX "progress."
-
 static void
 file_name(char *path, int pid)
 {
-	snprintf(path, MAXPGPATH, DEEPHASH_RUN_DIR "/" PREFIX "%d", pid);
+	snprintf(path, MAXPGPATH, DEEPHASH_RUN_DIR "/" DEEPHASH_PROGRESS "%d", pid);
 }
 
 static void
@@ -123,9 +121,9 @@ deephash_encode_progress(PG_FUNCTION_ARGS)
 		bool isnull[8] = {false};
 		int pid;
 
-		if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
+		if (strncmp(entry->d_name, DEEPHASH_PROGRESS, strlen(DEEPHASH_PROGRESS)) != 0)
 			continue;
-		pid = atoi(entry->d_name + strlen(PREFIX));
+		pid = atoi(entry->d_name + strlen(DEEPHASH_PROGRESS));
 		file_name(path, pid);
 		if (BackendPidGetProc(pid) == NULL ||
 			!read_report(path, &database, &role, &progress))

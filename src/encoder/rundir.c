@@ -13,6 +13,7 @@
 
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/procarray.h"
 
 #define LOCK_FILE DEEPHASH_RUN_DIR "/supervisor.lock"
 #define STATE_FILE DEEPHASH_RUN_DIR "/state"
@@ -45,6 +46,15 @@ ends_with(const char *name, const char *suffix)
 	return a >= b && strcmp(name + a - b, suffix) == 0;
 }
 
+/* A report of a session that is no more: a server that crashed leaves it, and another
+ * process will have its number one day. */
+static bool
+is_stale_report(const char *name)
+{
+	return strncmp(name, DEEPHASH_PROGRESS, strlen(DEEPHASH_PROGRESS)) == 0 &&
+		   BackendPidGetProc(atoi(name + strlen(DEEPHASH_PROGRESS))) == NULL;
+}
+
 /*
  * Remove cached models, which come back from their catalogues when wanted, and
  * what a crash left.  Recent temporary files may be a session's current work.
@@ -63,7 +73,8 @@ rundir_clean(void)
 		snprintf(path, sizeof(path), "%s/%s", DEEPHASH_RUN_DIR, entry->d_name);
 		if (lstat(path, &st) != 0 || S_ISDIR(st.st_mode))
 			continue;
-		if (S_ISSOCK(st.st_mode) || ends_with(entry->d_name, DEEPHASH_MODEL_SUFFIX) ||
+		if (S_ISSOCK(st.st_mode) || is_stale_report(entry->d_name) ||
+			ends_with(entry->d_name, DEEPHASH_MODEL_SUFFIX) ||
 			(ends_with(entry->d_name, ".tmp") &&
 			 st.st_mtime < time(NULL) - LEFTOVER_SECONDS))
 			unlink(path);

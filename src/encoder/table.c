@@ -6,18 +6,24 @@
  * The rows' places are read once, by a cursor that outlives transactions.  Batch by
  * batch the images are fetched and encoded without any lock on their rows, and the
  * codes written and committed.  A row that changed meanwhile is no longer at its
- * place, is left alone, and looked for again at the end.  Rows with a code are passed
- * over, so a second CALL goes on where the first was stopped.
+ * place, is left alone, and looked for again at the end; so is one that somebody has
+ * locked: who holds the rows of a batch and waits for another's may be waited for
+ * himself.  Rows with a code are passed over, so a second CALL goes on where the first
+ * was stopped.
  */
 #include "encoder/encoder.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -34,8 +40,10 @@ PG_FUNCTION_INFO_V1(deephash_encode_table);
 /* A NOTICE this often; the progress view every second. */
 #define NOTICE_MS 10000
 #define REPORT_MS 1000
-/* How often rows that changed meanwhile are looked for again. */
+/* How often rows that changed meanwhile are looked for, and the pause before each time.
+ */
 #define PASSES 3
+#define PASS_PAUSE_MS 500
 
 typedef enum BadImages
 {
@@ -85,6 +93,14 @@ prepare_plans(Job *job, const char *image, const char *code, Oid code_type)
 		psprintf("tableoid OPERATOR(pg_catalog.=) $1 AND ctid OPERATOR(pg_catalog.=) $2 "
 				 "AND %s",
 				 todo);
+	/*
+	 * A version of the row that another transaction has just committed is at another
+	 * place.  Releases before 15.15 (and those of its day) do not ask a scan by ctid =
+	 * again for it, but its filters: else it would be given the code of its predecessor.
+	 */
+	char *still_there = psprintf("%s AND ctid OPERATOR(pg_catalog.>=) $2 AND ctid "
+								 "OPERATOR(pg_catalog.<=) $2",
+								 there);
 
 	job->count =
 		prepare(psprintf("SELECT pg_catalog.count(*) FROM %s WHERE %s", job->table, todo),
@@ -94,7 +110,11 @@ prepare_plans(Job *job, const char *image, const char *code, Oid code_type)
 	job->image = prepare(psprintf("SELECT %s FROM %s WHERE %s", image, job->table, there),
 						 2, place);
 	job->update = prepare(
-		psprintf("UPDATE %s SET %s = $3 WHERE %s", job->table, code, there), 3, change);
+		psprintf("UPDATE %s SET %s = $3 WHERE tableoid OPERATOR(pg_catalog.=) $1 AND "
+				 "ctid OPERATOR(pg_catalog.=) (SELECT ctid FROM %s WHERE %s FOR NO KEY "
+				 "UPDATE SKIP LOCKED)",
+				 job->table, code, job->table, still_there),
+		3, change);
 }
 
 static void
@@ -158,7 +178,9 @@ report_end(const Job *job)
 					job->table, job->made, job->refused, length_of_time(seconds),
 					(job->made + job->refused) / Max(seconds, 1e-6)),
 			 job->changed > 0
-				 ? errdetail(INT64_FORMAT " rows changed again and again meanwhile.",
+				 ? errdetail(INT64_FORMAT " rows have no code yet: others hold or change "
+										  "them, or a policy or trigger keeps them as "
+										  "they are.",
 							 job->changed)
 				 : 0,
 			 job->changed > 0 ? errhint("CALL it again for them.") : 0));
@@ -259,6 +281,36 @@ fetch_places(Job *job, Portal cursor, Place **places)
 	return n;
 }
 
+/*
+ * In a transaction of its own, whose commands each see what others have committed: with
+ * the snapshot of a whole transaction a row that somebody changed would be an ERROR.
+ */
+static void
+next_transaction(void)
+{
+	SPI_commit();
+	SPI_start_transaction();
+	if (IsolationUsesXactSnapshot())
+		(void) set_config_option("transaction_isolation", "read committed", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* Give those who have rows locked some time. */
+static void
+wait_for_others(void)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PASS_PAUSE_MS);
+	long left;
+
+	while ((left = (end - GetCurrentTimestamp()) / 1000) > 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /* All rows that have an image and no code as the pass begins. */
 static void
 run_pass(Job *job)
@@ -283,8 +335,7 @@ run_pass(Job *job)
 		{
 			done += run_batch(job, places + done, n - done);
 			report(job);
-			SPI_commit();
-			SPI_start_transaction();
+			next_transaction();
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(job->context);
@@ -297,6 +348,10 @@ static void
 run_job(Job *job)
 {
 	bool isnull;
+	bool whole = IsolationUsesXactSnapshot();
+
+	if (whole)
+		next_transaction();
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SPI_execute_plan(job->count, NULL, NULL, true, 0) != SPI_OK_SELECT)
@@ -306,9 +361,20 @@ run_job(Job *job)
 	SPI_freetuptable(SPI_tuptable);
 	PopActiveSnapshot();
 	job->progress.start = job->noticed = GetCurrentTimestamp();
-	for (int pass = 0; pass < PASSES && (pass == 0 || job->changed > 0); pass++)
+	progress_report(&job->progress);
+	run_pass(job);
+	for (int pass = 1; pass < PASSES && job->changed > 0; pass++)
+	{
+		wait_for_others();
 		run_pass(job);
+	}
 	report_end(job);
+	/* What the caller does next has the isolation that he asked for. */
+	if (whole)
+	{
+		SPI_commit();
+		SPI_start_transaction();
+	}
 }
 
 /* ------------------------------------------------------------------ procedure */
