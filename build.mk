@@ -25,6 +25,8 @@ $(B)/share/deephash/recipes/%.ini: training/recipes/%.ini
 	cp $< $@
 
 GPU_SRC = $(wildcard gpu/*.cu)
+# What compares a device with the CPU; parity.c is the program of it, for gpu/check.
+PARITY_SRC = $(filter-out %/parity.c %/parity_cases.c,$(wildcard gpu/parity/*.c))
 GPU_HOST_FLAGS = -x c++ -std=gnu++17 -O2 -g -fPIC -Wall -Wextra -fno-exceptions -fno-rtti -Isrc -I. -MMD -MP
 
 # The libraries, the programs and the unit tests, built below $(1) with the
@@ -63,6 +65,7 @@ $(1)/obj/test/unit/gpu_host.o: test/unit/gpu_host.cc
 $(1)/unit/test_gpu_ops $(1)/unit/test_gpu_plan: $(1)/obj/test/unit/gpu_host.o
 $(1)/unit/test_gpu_learner $(1)/unit/test_gpu_serving: $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu/host/%.o)
 $(1)/unit/test_gpu_serving: $(1)/obj/test/unit/gpu_host.o
+$(1)/unit/test_gpu_learner $(1)/unit/test_gpu_serving: $$(PARITY_SRC:%.c=$(1)/obj/%.o)
 -include $(1)/obj/test/unit/gpu_host.d $$(GPU_SRC:gpu/%.cu=$(1)/obj/gpu/host/%.d)
 
 -include $$(patsubst %.c,$(1)/obj/%.d,$$(LIB_SRC) $$(SERVICE_SRC) $$(TRAIN_SRC) $$(UNIT_SRC))

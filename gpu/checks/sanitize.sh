@@ -38,12 +38,12 @@ train() {
 }
 
 train memcheck 25 'resnet18 stem=cifar' bf16
-check parity memcheck 40 build/gpu-parity cuda build/lib short
+check parity memcheck 40 build/gpu-parity cuda build/lib --few
 train racecheck 30 speednet float32
-check parity racecheck 40 build/gpu-parity cuda build/lib short
+check parity racecheck 40 build/gpu-parity cuda build/lib --few
 train initcheck 40 speednet bf16
-check parity initcheck 60 build/gpu-parity cuda build/lib short
-check parity synccheck 100 build/gpu-parity cuda build/lib short
+check parity initcheck 60 build/gpu-parity cuda build/lib --few
+check parity synccheck 100 build/gpu-parity cuda build/lib --few
 echo "summary: without errors:${done:- none}"
 [ -z "$failed" ] || exit 1
 [ -z "$unfinished" ] || exit 3

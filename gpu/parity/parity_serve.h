@@ -1,7 +1,7 @@
 /*
  * parity_serve.h
  *	  Does a device that serves make the codes that the CPU makes?  Used by parity.c and
- *by the unit test of the device on the host.
+ *	  the unit test of the device on the host.
  */
 #ifndef GPU_PARITY_SERVE_H
 #define GPU_PARITY_SERVE_H

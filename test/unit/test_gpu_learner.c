@@ -3,6 +3,7 @@
  *	  The CUDA learner and device compiled for the host (gpu/machine.h), against the
  *	  CPU's: outputs, gradients, updates, averages, inference.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +13,10 @@
 
 #include <cmocka.h>
 
-#include "gpu/parity/parity_train.c"
-#include "nn/device.h"
+#include "gpu/parity/parity_draw.h"
+#include "gpu/parity/parity_infer.h"
+#include "gpu/parity/parity_networks.h"
+#include "gpu/parity/parity_train.h"
 
 extern const NnLearnerDevice *deephash_learner(void);
 extern const NnDevice *deephash_device(void);
@@ -31,9 +34,11 @@ train_all(NnPrecision precision, NnUpdateKind kind, bool recompute)
 							  .update = kind,
 							  .recompute = recompute,
 							  .average = true};
+		ParityTrain found;
 		char text[700];
 
-		if (!parity_train(deephash_learner(), g, &o, text, sizeof(text)))
+		if (!parity_train(deephash_learner(), g, &o, &parity_thorough, 1, &found, text,
+						  sizeof(text)))
 			fail_msg("%s: %s", name, text);
 		print_message("%-28s %s\n", name, text);
 	}
@@ -111,7 +116,7 @@ test_recompute(void **unused)
 			float *whole, *again;
 
 			if (p == NN_FLOAT32)
-				fill(g);
+				parity_fill(g);
 			whole = gradients_of(g, &o, &size, &bytes);
 			o.recompute = true;
 			again = gradients_of(g, &o, &size, &less);
@@ -186,44 +191,42 @@ test_inference(void **unused)
 	NnGraph *g;
 
 	(void) unused;
+	parity_begin(1, 1);
 	for (int i = 0; (g = parity_network(i, &name)) != NULL; i++)
 	{
 		NnError err = {""};
-		NnGraph *folded;
-		NnNet *net[2];
-		uint8_t images[5 * 16 * 16 * 3];
-		float *out[2];
-		size_t size;
-		Worst worst = {-1, ""};
+		NnGraph *folded = nn_graph_fold_batchnorm(g, &err);
+		char text[700];
+		double ratio;
 
-		fill(g);
-		for (size_t k = 0; k < sizeof(images); k++)
-			images[k] = (uint8_t) (128 + 127 * draw());
-		folded = nn_graph_fold_batchnorm(g, &err);
-		assert_non_null(folded);
-		size = nn_shape_size(&nn_graph_output(folded)->shape);
-		net[0] = nn_cpu_device.load(folded, 5, 1, &err);
-		net[1] = deephash_device()->load(folded, 5, 1, &err);
-		if (!net[0] || !net[1])
-			fail_msg("%s: %s", name, err.text);
-		for (int d = 0; d < 2; d++)
-			out[d] = malloc(5 * size * sizeof(float));
-		for (int n = 1; n <= 5; n += 2)
-		{
-			assert_true(nn_cpu_device.run(net[0], images, n, out[0], &err));
-			assert_true(deephash_device()->run(net[1], images, n, out[1], &err));
-			look(&worst, "output", "", out[0], out[1], (size_t) n * size, 0);
-		}
-		if (!(worst.far <= 2e-5))
-			fail_msg("%s is off by %g", name, worst.far);
-		assert_false(deephash_device()->run(net[1], images, 6, out[1], &err));
-		nn_cpu_device.unload(net[0]);
-		deephash_device()->unload(net[1]);
-		free(out[0]);
-		free(out[1]);
-		nn_graph_free(folded);
 		nn_graph_free(g);
+		assert_non_null(folded);
+		if (!parity_infer(deephash_device(), folded, PARITY_DRAWS, &ratio, text,
+						  sizeof(text)) ||
+			ratio > 1)
+			fail_msg("%s: %s", name, text);
+		print_message("%-28s %s\n", name, text);
 	}
+}
+
+/* A batch that is too large is refused. */
+static void
+test_large_batch(void **unused)
+{
+	const char *name;
+	NnGraph *g = parity_network(0, &name);
+	NnError err = {""};
+	NnGraph *folded = nn_graph_fold_batchnorm(g, &err);
+	NnNet *net = deephash_device()->load(folded, 5, 1, &err);
+	uint8_t images[6 * 16 * 16 * 3] = {0};
+	float out[6 * 6];
+
+	(void) unused;
+	assert_non_null(net);
+	assert_false(deephash_device()->run(net, images, 6, out, &err));
+	deephash_device()->unload(net);
+	nn_graph_free(folded);
+	nn_graph_free(g);
 }
 
 /* A layer with its activation inside is for inference. */
@@ -231,12 +234,12 @@ static void
 test_refusals(void **unused)
 {
 	NnError err = {""};
-	NnGraph *g = nn_graph_new();
 	NnLearnerOptions o = {.max_batch = 2};
+	int x;
+	NnGraph *g = parity_start(8, 8, 0, &x);
 
 	(void) unused;
-	nn_conv2d(g, nn_input(g, 8, 8, mean, deviation), "fused", 4, 3, 3, 1, 1, 1, true,
-			  NN_RELU);
+	nn_conv2d(g, x, "fused", 4, 3, 3, 1, 1, 1, true, NN_RELU);
 	assert_null(deephash_learner()->open(g, &o, &err));
 	assert_non_null(strstr(err.text, "\"fused\""));
 	nn_graph_free(g);
@@ -246,10 +249,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_float32),	  cmocka_unit_test(test_without),
-		cmocka_unit_test(test_recompute), cmocka_unit_test(test_not_finite),
-		cmocka_unit_test(test_bf16),	  cmocka_unit_test(test_inference),
-		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_float32),		cmocka_unit_test(test_without),
+		cmocka_unit_test(test_recompute),	cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_bf16),		cmocka_unit_test(test_inference),
+		cmocka_unit_test(test_large_batch), cmocka_unit_test(test_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

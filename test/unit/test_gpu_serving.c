@@ -13,10 +13,12 @@
 
 #include <cmocka.h>
 
-#include "gpu/parity/parity_serve.c"
-#include "gpu/parity/parity_train.c"
+#include "gpu/parity/parity_draw.h"
+#include "gpu/parity/parity_networks.h"
+#include "gpu/parity/parity_serve.h"
 #include "gpu/recordings.h"
 #include "hamming/hamming.h"
+#include "nn/random.h"
 
 extern const NnDevice *deephash_device(void);
 extern uint16_t gpu_host_to_fp16(float value);
@@ -45,7 +47,7 @@ small_network(void)
 	x = nn_global_avgpool(g, x);
 	nn_linear(g, x, "hash", 19, true, NN_IDENTITY);
 	assert_true(nn_graph_ok(g, &err));
-	fill(g);
+	parity_fill(g);
 	folded = nn_graph_fold_batchnorm(g, &err);
 	assert_non_null(folded);
 	nn_graph_free(g);
@@ -121,11 +123,11 @@ test_codes(void **state)
 		NnGraph *folded;
 		float thresholds[4096];
 
-		fill(g);
+		parity_fill(g);
 		folded = nn_graph_fold_batchnorm(g, &err);
 		assert_non_null(folded);
 		for (int k = 0; k < 4096; k++)
-			thresholds[k] = 0.1f * draw();
+			thresholds[k] = parity_draw(0.1f);
 		for (int p = NN_FLOAT32; p <= NN_FP16; p++)
 		{
 			NnServing how = {.max_batch = 3,
