@@ -9,11 +9,11 @@
  *
  * Model writes a network of 64 bits with random weights for pictures of 224 x 224.
  *
- * Batches decodes, resizes and encodes the files that MANIFEST names, over and over:
- *THREADS threads decode a batch, then the device computes it, the CPU with as many
- *threads; a device that works beside the CPU computes while the next batch is decoded.
- *Prints pictures a second, CPU milliseconds a picture and how many of them decoding (and
- *resizing) takes.
+ * Batches decodes, resizes and encodes the files that MANIFEST names, over and over.
+ * Its threads decode a batch, then the device computes it, the CPU with as many threads;
+ * a device that works beside the CPU computes while the next batch is decoded.  Prints
+ * pictures a second, CPU milliseconds a picture and how many of them decoding (and
+ * resizing) takes.
  *
  * Alone decodes and computes one picture at a time, as a lone request is, and prints the
  * milliseconds of each.
