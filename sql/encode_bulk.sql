@@ -99,6 +99,45 @@ INSERT INTO part SELECT 0, data FROM picture WHERE id = 1;
 RESET ROLE;
 SELECT count(code) FROM part WHERE id = 0;
 
+-- images that are refused or go away take their codes with them, whoever gave them
+CREATE TABLE kept (id int PRIMARY KEY, jpeg bytea, code hashcode(64));
+CREATE TRIGGER made AFTER INSERT ON kept REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION deephash_encode_statement_trigger('jpeg', 'code', 'm64');
+CREATE TRIGGER remade AFTER UPDATE ON kept REFERENCING NEW TABLE AS new_rows OLD TABLE AS old_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION deephash_encode_statement_trigger('jpeg', 'code', 'm64');
+SET deephash.bad_image = warning;
+INSERT INTO kept VALUES (1, 'hello', '0123456789abcdef'), (2, NULL, '0123456789abcdef');
+INSERT INTO kept SELECT id + 2, data FROM picture WHERE id <= 2;
+UPDATE kept SET jpeg = 'hello' WHERE id = 3;
+RESET deephash.bad_image;
+SELECT id, code IS NULL AS no_code FROM kept ORDER BY id;
+-- rows that a policy keeps from being written
+ALTER TABLE kept ENABLE ROW LEVEL SECURITY;
+CREATE POLICY all_of_them ON kept FOR INSERT WITH CHECK (true);
+CREATE POLICY readers ON kept FOR SELECT USING (true);
+CREATE POLICY writers ON kept FOR UPDATE USING (id > 10);
+GRANT SELECT, INSERT, UPDATE ON kept TO encode_clerk;
+GRANT SELECT ON picture TO encode_clerk;
+SET ROLE encode_clerk;
+INSERT INTO kept SELECT i, data FROM generate_series(9, 12) i, picture p WHERE p.id = 1;
+RESET ROLE;
+SELECT id, code IS NULL AS no_code FROM kept WHERE id BETWEEN 9 AND 12 ORDER BY id;
+-- columns that are generated
+CREATE TABLE generated (id int PRIMARY KEY, jpeg bytea, copy bytea GENERATED ALWAYS AS (jpeg) STORED,
+  code hashcode(64), other hashcode(64) GENERATED ALWAYS AS (code) STORED);
+INSERT INTO generated SELECT id, data FROM picture WHERE id = 1;
+CALL deephash_encode_table('generated', 'jpeg', 'other', 'm64');
+CREATE TRIGGER row BEFORE UPDATE ON generated FOR EACH ROW EXECUTE FUNCTION deephash_encode_trigger('copy', 'code', 'm64');
+UPDATE generated SET id = 1;
+DROP TRIGGER row ON generated;
+CREATE TRIGGER row BEFORE UPDATE ON generated FOR EACH ROW EXECUTE FUNCTION deephash_encode_trigger('jpeg', 'other', 'm64');
+UPDATE generated SET id = 1;
+DROP TRIGGER row ON generated;
+SET client_min_messages = warning;
+CALL deephash_encode_table('generated', 'copy', 'code', 'm64');
+RESET client_min_messages;
+SELECT code = other AND code = deephash_encode(jpeg, 'm64') AS same FROM generated;
+
 -- wrong triggers
 CREATE TABLE wrong (jpeg bytea, code hashcode(64), words text);
 CREATE FUNCTION try_trigger(what text, arguments text) RETURNS text LANGUAGE plpgsql AS $$
@@ -126,7 +165,7 @@ SELECT try_trigger('AFTER DELETE ON wrong REFERENCING OLD TABLE AS n FOR EACH ST
 SELECT try_trigger('AFTER INSERT ON wrong REFERENCING NEW TABLE AS n FOR EACH STATEMENT', '''jpeg'', ''code'', ''m64''');
 SELECT deephash_encode_statement_trigger();
 
-DROP TABLE picture, part, wrong;
+DROP TABLE picture, part, wrong, kept, generated;
 DROP SCHEMA "Odd Place" CASCADE;
 DROP FUNCTION try_trigger;
 DROP ROLE encode_clerk;

@@ -33,6 +33,23 @@ encoder_find_column(Relation table, const char *name, Oid type, const char *purp
 }
 
 void
+encoder_refuse_generated(Relation table, int column, const char *purpose,
+						 const char *caller)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column - 1);
+
+	if (attribute->attgenerated == '\0')
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+			 errmsg("%s: column \"%s\" of table \"%s\" is generated", caller,
+					NameStr(attribute->attname), RelationGetRelationName(table)),
+			 errdetail("It cannot be the %s column: generated columns are computed "
+					   "when BEFORE triggers are done, and nobody else writes them.",
+					   purpose)));
+}
+
+void
 encoder_check_length(Relation table, int column, const ModelEntry *model)
 {
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column - 1);

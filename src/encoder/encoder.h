@@ -137,6 +137,9 @@ extern void encoder_logits(const EncoderReply *reply, Datum *value);
  */
 extern int encoder_find_column(Relation table, const char *name, Oid type,
 							   const char *purpose, const char *caller);
+/* What nobody but the server can write, or, FOR EACH ROW, see in time. */
+extern void encoder_refuse_generated(Relation table, int column, const char *purpose,
+									 const char *caller);
 /* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
 extern void encoder_check_length(Relation table, int column, const ModelEntry *model);
 

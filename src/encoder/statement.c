@@ -43,6 +43,7 @@ typedef struct Job
 	const char *equals[INDEX_MAX_KEYS]; /* its operators, ready to be written */
 	Oid type[INDEX_MAX_KEYS + 1];		/* code, then the keys: the UPDATE's arguments */
 	SPIPlanPtr update;
+	int64 not_written; /* rows */
 } Job;
 
 static void
@@ -129,7 +130,8 @@ key_name(const Job *job, int i)
 	return quote_identifier(NameStr(column->attname));
 }
 
-/* Rows whose code is to be made, or unmade: image first, then the key. */
+/* Rows whose code is to be made, or unmade: image first, then the key, then whether
+ * there is no code yet. */
 static char *
 rows_query(const Job *job)
 {
@@ -140,10 +142,12 @@ rows_query(const Job *job)
 	appendStringInfo(&sql, "SELECT n.%s", job->image);
 	for (int i = 0; i < job->nkeys; i++)
 		appendStringInfo(&sql, ", n.%s", key_name(job, i));
-	appendStringInfo(&sql, " FROM %s n", quote_identifier(trigger->tgnewtable));
+	appendStringInfo(&sql, ", n.%s IS NULL FROM %s n", job->code,
+					 quote_identifier(trigger->tgnewtable));
 	if (TRIGGER_FIRED_BY_INSERT(job->trigger->tg_event))
 	{
-		appendStringInfo(&sql, " WHERE n.%s IS NOT NULL", job->image);
+		appendStringInfo(&sql, " WHERE n.%s IS NOT NULL OR n.%s IS NOT NULL", job->image,
+						 job->code);
 		return sql.data;
 	}
 	appendStringInfo(&sql, " LEFT JOIN %s o ON ", quote_identifier(trigger->tgoldtable));
@@ -151,8 +155,8 @@ rows_query(const Job *job)
 		appendStringInfo(&sql, "%sn.%s %s o.%s", i > 0 ? " AND " : "", key_name(job, i),
 						 job->equals[i], key_name(job, i));
 	/*
-	 * Our own UPDATEs fire the trigger again: they leave images alone and codes that
-	 * are not NULL, and so find nothing here.
+	 * Our own UPDATEs fire the trigger again: they leave images alone and, unless they
+	 * are unmaking a code, codes that are not NULL, and so find nothing here.
 	 */
 	appendStringInfo(&sql,
 					 " WHERE CASE WHEN n.%s IS NULL THEN n.%s IS NOT NULL ELSE n.%s IS "
@@ -224,6 +228,29 @@ gather(Portal rows, Turn *turn)
 	}
 }
 
+/* The table that is being given a NULL: the trigger that this fires has nothing to make.
+ */
+static Oid unmaking = InvalidOid;
+
+static int
+run_update(Job *job, Datum *value, const char *nulls)
+{
+	Oid outer = unmaking;
+	int rc;
+
+	unmaking = nulls[0] == 'n' ? RelationGetRelid(job->table) : InvalidOid;
+	PG_TRY();
+	{
+		rc = SPI_execute_plan(job->update, value, nulls, false, 0);
+	}
+	PG_FINALLY();
+	{
+		unmaking = outer;
+	}
+	PG_END_TRY();
+	return rc;
+}
+
 /* Write the code, or a NULL, of one row. */
 static void
 write_code(Job *job, SPITupleTable *row, const EncoderReply *reply)
@@ -243,9 +270,20 @@ write_code(Job *job, SPITupleTable *row, const EncoderReply *reply)
 
 		value[i + 1] = SPI_getbinval(row->vals[0], row->tupdesc, i + 2, &isnull);
 	}
-	rc = SPI_execute_plan(job->update, value, nulls, false, 0);
+	rc = run_update(job, value, nulls);
 	if (rc != SPI_OK_UPDATE)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	if (SPI_processed == 0)
+		job->not_written++;
+}
+
+static bool
+has_no_code(const Job *job, SPITupleTable *row)
+{
+	bool isnull;
+
+	return DatumGetBool(
+		SPI_getbinval(row->vals[0], row->tupdesc, job->nkeys + 2, &isnull));
 }
 
 /* Words for an error: which of so many rows it was. */
@@ -280,8 +318,7 @@ encode_turn(Job *job, Turn *turn)
 		if (reply && reply->status != DEEPHASH_OK &&
 			!encoder_accept(reply, image_of_row(job, turn->table[i])))
 			reply = NULL;
-		/* What an INSERT without a code has written is NULL already. */
-		if (reply || TRIGGER_FIRED_BY_UPDATE(job->trigger->tg_event))
+		if (reply || !has_no_code(job, turn->table[i]))
 			write_code(job, turn->table[i], reply);
 		SPI_freetuptable(turn->table[i]);
 	}
@@ -321,12 +358,15 @@ deephash_encode_statement_trigger(PG_FUNCTION_ARGS)
 
 	check_event(fcinfo, trigger);
 	job.table = trigger->tg_relation;
+	if (unmaking == RelationGetRelid(job.table))
+		return PointerGetDatum(NULL);
 	argument = trigger->tg_trigger->tgargs;
 	model_find(model_schema(fcinfo),
 			   trigger->tg_trigger->tgnargs == 3 ? argument[2] : NULL, &job.model);
 	(void) encoder_find_column(job.table, argument[0], BYTEAOID, "image", CALLER);
 	code = encoder_find_column(job.table, argument[1],
 							   encoder_hashcode_type(job.model.schema), "code", CALLER);
+	encoder_refuse_generated(job.table, code, "code", CALLER);
 	encoder_check_length(job.table, code, &job.model);
 	job.image = quote_identifier(argument[0]);
 	job.code = quote_identifier(argument[1]);
@@ -337,6 +377,13 @@ deephash_encode_statement_trigger(PG_FUNCTION_ARGS)
 		elog(ERROR, "could not connect to SPI");
 	job.update = prepare_update(&job);
 	encode_rows(&job);
+	if (job.not_written > 0)
+		ereport(WARNING,
+				(errmsg(CALLER ": " INT64_FORMAT " rows of table \"%s\" keep their codes "
+							   "as they are",
+						job.not_written, RelationGetRelationName(job.table)),
+				 errdetail("An UPDATE does not find them: a policy does not let it, or "
+						   "other triggers have deleted or changed them.")));
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }

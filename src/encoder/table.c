@@ -438,6 +438,7 @@ describe_table(Job *job, Oid oid, const char *image, const char *code)
 	(void) encoder_find_column(table, image, BYTEAOID, "image", CALLER);
 	column = encoder_find_column(table, code, encoder_hashcode_type(job->model.schema),
 								 "code", CALLER);
+	encoder_refuse_generated(table, column, "code", CALLER);
 	encoder_check_length(table, column, &job->model);
 	job->table = quote_qualified_identifier(
 		get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table));

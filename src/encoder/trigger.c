@@ -102,6 +102,8 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 									   "deephash_encode_trigger");
 	code_column = encoder_find_column(table, argument[1], encoder_hashcode_type(schema),
 									  "code", "deephash_encode_trigger");
+	encoder_refuse_generated(table, image_column, "image", "deephash_encode_trigger");
+	encoder_refuse_generated(table, code_column, "code", "deephash_encode_trigger");
 	image = heap_getattr(row, image_column, RelationGetDescr(table), &isnull);
 	if (!isnull && !needs_code(trigger, row, image, image_column, code_column))
 		return PointerGetDatum(row);
