@@ -12,7 +12,7 @@ set_to() { # NAME VALUE
 # wait_for WHAT: until the engine that serves has this device and precision.
 wait_for() {
 	local i
-	for ((i = 0; i < 60; i++)); do
+	for ((i = 0; i < 240; i++)); do
 		seen=$(sql -F ', ' -c 'SELECT device, precision, state, reason FROM deephash_service' 2>&1 || true)
 		case $seen in "$1"*) echo "engine: $seen"; return; esac
 		sleep 0.5

@@ -206,17 +206,27 @@ refuse_size(const Models *models, size_t memory, Failure *failure)
 }
 
 /*
- * The device does not take what its own estimate allowed: that is no fault of the model.
+ * A device that does not take what its own estimate allowed is no fault of the model.  A
+ * GPU that failed stays so until the process ends, and is given up with it: failed
+ * batches are counted elsewhere, but there are none where no model can be loaded.
  */
 static bool
 refuse_load(const Models *models, const Model *model, const NnError *err,
 			Failure *failure)
 {
-	return refuse_for(failure,
-					  model->memory == 0				  ? DEEPHASH_BAD_MODEL
-					  : device_has_stages(models->device) ? DEEPHASH_DEVICE
-														  : DEEPHASH_NO_MEMORY,
-					  err->text);
+	const NnDevice *device = models->device;
+	char text[256];
+
+	if (model->memory == 0)
+		return refuse_for(failure, DEEPHASH_BAD_MODEL, err->text);
+	if (!device_has_stages(device))
+		return refuse_for(failure, DEEPHASH_NO_MEMORY, err->text);
+	if (!device->probe(text, sizeof(text)))
+	{
+		say('F', "device %s is gone: %s", device->name, text);
+		_exit(1);
+	}
+	return refuse_for(failure, DEEPHASH_DEVICE, err->text);
 }
 
 /*

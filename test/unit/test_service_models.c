@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "nn/graph.h"
@@ -243,6 +244,22 @@ no_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 	return NULL;
 }
 
+static int served;
+
+static NnNet *
+no_serve(const NnGraph *graph, const NnServing *how, NnError *err)
+{
+	served++;
+	return no_load(graph, how->max_batch, how->threads, err);
+}
+
+static bool
+gone(char *text, size_t size)
+{
+	snprintf(text, size, "fallen off the bus");
+	return false;
+}
+
 /* That a device has no room is not said of the model; smaller batches are tried. */
 static void
 test_refused_by_the_device(void **state)
@@ -261,6 +278,40 @@ test_refused_by_the_device(void **state)
 	models_totals(models, &count, &memory);
 	assert_int_equal(count, 0);
 	models_destroy(models);
+
+	device.serve = no_serve;
+	device.callers = false;
+	models = models_create(&config, &device, &failure);
+	expect_refused(models, name[0], DEEPHASH_DEVICE);
+	assert_int_equal(served, 4);
+	models_destroy(models);
+}
+
+/* Without its device the engine is of no use, and its successor may find it again. */
+static void
+test_device_that_is_gone(void **state)
+{
+	NnDevice device = nn_cpu_device;
+	ServiceConfig config = config_with(INT64_C(1) << 30);
+	int status;
+	pid_t pid;
+
+	(void) state;
+	device.serve = no_serve;
+	device.probe = gone;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+	{
+		Failure failure;
+		Models *models = models_create(&config, &device, &failure);
+
+		models_acquire(models, name[0], &failure);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
 }
 
 /* An estimate that grows with what is there: the error names a limit that is enough. */
@@ -425,6 +476,7 @@ main(void)
 		cmocka_unit_test(test_smaller_batches),
 		cmocka_unit_test(test_memory_before_loading),
 		cmocka_unit_test(test_refused_by_the_device),
+		cmocka_unit_test(test_device_that_is_gone),
 		cmocka_unit_test(test_limit_that_is_named),
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_crowd),
