@@ -193,8 +193,12 @@ connection_open(TimestampTz deadline)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 		char reason[1024];
-		int supervisor = rundir_supervisor_pid();
-		EngineState state = rundir_read_state(supervisor, reason, sizeof(reason));
+		int supervisor;
+		EngineState state;
+
+		rundir_check();
+		supervisor = rundir_supervisor_pid();
+		state = rundir_read_state(supervisor, reason, sizeof(reason));
 
 		if (supervisor == 0)
 		{

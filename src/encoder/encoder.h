@@ -181,6 +181,7 @@ typedef enum EngineState
 } EngineState;
 
 extern void rundir_make(void);
+extern void rundir_check(void);			  /* an ERROR if it cannot be used */
 extern void rundir_clean(void);			  /* the supervisor's first act */
 extern bool rundir_lock_supervisor(void); /* false: there is another one */
 extern int rundir_supervisor_pid(void);	  /* 0: there is none */

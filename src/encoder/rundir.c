@@ -37,6 +37,31 @@ rundir_make(void)
 				 errmsg("could not create directory \"%s\": %m", DEEPHASH_RUN_DIR)));
 }
 
+static int
+open_lock_file(void)
+{
+	return open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+}
+
+/*
+ * Where the folder cannot be used no supervisor can tell anybody: say so instead of
+ * waiting for one.
+ */
+void
+rundir_check(void)
+{
+	int fd = access(DEEPHASH_RUN_DIR, R_OK | W_OK | X_OK) == 0 ? open_lock_file() : -1;
+
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("cannot use directory \"%s\": %m", DEEPHASH_RUN_DIR),
+				 errdetail("The encoder's socket and the models in use lie in it."),
+				 errhint("It is in the data directory, and the user who runs the server "
+						 "must be able to read and write it.")));
+	close(fd);
+}
+
 static bool
 ends_with(const char *name, const char *suffix)
 {
@@ -80,12 +105,6 @@ rundir_clean(void)
 			unlink(path);
 	}
 	FreeDir(dir);
-}
-
-static int
-open_lock_file(void)
-{
-	return open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
 }
 
 /*

@@ -177,6 +177,21 @@ $server->append_conf('postgresql.conf', "shared_preload_libraries = ''\nmax_work
 $server->start;
 like(error_of("SELECT deephash_encode($red)"), qr/no background worker slot is free.*HINT:  Raise max_worker_processes, or add deephash to shared_preload_libraries/s, 'no free slot: what to do');
 $server->stop;
+
+# -------------------------------------------------------- a folder that is none
+my $folder = $server->data_dir . '/pgsql_tmp.deephash';
+rename $folder, "$folder.away" or die $!;
+open my $instead, '>', $folder or die $!;
+close $instead;
+$server->append_conf('postgresql.conf', 'max_worker_processes = 8');
+$server->start;
+# It is said at once, not after the 30 s that an engine may take to start.
+like(error_of("SET statement_timeout = '20s'; SELECT deephash_encode($red)"), qr/cannot use directory "pgsql_tmp.deephash": (Not a directory|Permission denied).*DETAIL:.*HINT:/s, 'a folder that cannot be used is an error that says so');
+is($server->safe_psql('postgres', 'SELECT state FROM deephash_supervisor()'), 'none', '... there is no supervisor');
+is($server->safe_psql('postgres', 'SELECT count(*) FROM deephash_progress'), '0', '... and no progress');
+unlink $folder;
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'it comes back by itself');
+$server->stop;
 unlike(server_log($server, $crash_log_end), qr/PANIC|TRAP|terminating any other active server processes/, 'the log stays clean');
 done_testing();
 
