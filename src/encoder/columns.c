@@ -1,6 +1,7 @@
 /*
  * columns.c
- *	  The columns of a table that hold an image and its code.
+ *	  What triggers and procedures are given: the columns of a table that hold an image
+ *	  and its code, and how a trigger was created.
  */
 #include "encoder/encoder.h"
 
@@ -65,4 +66,37 @@ encoder_check_length(Relation table, int column, const ModelEntry *model)
 						RelationGetRelationName(table), typmod),
 				 errhint("Declare the column as hashcode(%d), or name another model.",
 						 model->bits)));
+}
+
+const TriggerData *
+encoder_trigger_data(FunctionCallInfo fcinfo, const char *caller)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("%s can only be called as a trigger", caller)));
+	return (const TriggerData *) fcinfo->context;
+}
+
+void
+encoder_misused_trigger(const TriggerData *trigger, const char *caller, const char *wrong)
+{
+	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					errmsg("%s: trigger \"%s\" of table \"%s\" %s", caller,
+						   trigger->tg_trigger->tgname,
+						   RelationGetRelationName(trigger->tg_relation), wrong)));
+	pg_unreachable();
+}
+
+void
+encoder_check_trigger(const TriggerData *trigger, const char *caller)
+{
+	int arguments = trigger->tg_trigger->tgnargs;
+
+	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
+		!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		encoder_misused_trigger(trigger, caller, "must be fired by INSERT or UPDATE");
+	if (arguments < 2 || arguments > 3)
+		encoder_misused_trigger(
+			trigger, caller,
+			"takes two or three arguments: image column, code column [, model]");
 }

@@ -10,10 +10,9 @@
  *	bulk.c        deephash_encode_array, deephash_embed_array, deephash_encode_set
  *	statement.c   deephash_encode_statement_trigger
  *	table.c       deephash_encode_table
- *	columns.c     the columns that hold an image and its code
- *	progress.c    how far bulk encodings are
- *	recent.c      the last answers of a statement
- *	rundir.c      the folder of the socket, the state file, the supervisor's lock
+ *	columns.c     what triggers and procedures are given: columns, how a trigger was
+ *created progress.c    how far bulk encodings are recent.c      the last answers of a
+ *statement rundir.c      the folder of the socket, the state file, the supervisor's lock
  *	supervisor.c  the background worker that keeps the engine alive
  *	spawn.c       the engine as a child process
  *	watch.c       whether the engine still answers
@@ -23,6 +22,7 @@
 #define ENCODER_H
 
 #include "compat.h"
+#include "commands/trigger.h"
 #include "hamming/hamming.h"
 #include "model/model.h"
 #include "service/protocol.h"
@@ -31,7 +31,7 @@
 
 /* --------------------------------------------------------------- encoder.c */
 
-/* Settings, all below "deephash."; README.md lists them. */
+/* Settings, all below "deephash."; doc/operating.md lists them. */
 extern int encoder_device;	   /* index into encoder_device_options */
 extern char *encoder_program;  /* "" = beside the library */
 extern int encoder_timeout;	   /* ms, 0 = none */
@@ -142,6 +142,15 @@ extern void encoder_refuse_generated(Relation table, int column, const char *pur
 									 const char *caller);
 /* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
 extern void encoder_check_length(Relation table, int column, const ModelEntry *model);
+
+/* What a trigger function was called with; an ERROR if it was not called as one. */
+extern const TriggerData *encoder_trigger_data(FunctionCallInfo fcinfo,
+											   const char *caller);
+/* An ERROR unless INSERT or UPDATE fired it and its arguments are two or three. */
+extern void encoder_check_trigger(const TriggerData *trigger, const char *caller);
+/* The trigger was created in a way that cannot work. */
+extern _Noreturn void encoder_misused_trigger(const TriggerData *trigger,
+											  const char *caller, const char *wrong);
 
 /* -------------------------------------------------------------- progress.c */
 

@@ -14,7 +14,6 @@
 #include "access/stratnum.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -47,31 +46,21 @@ typedef struct Job
 } Job;
 
 static void
-check_event(FunctionCallInfo fcinfo, const TriggerData *trigger)
+check_event(FunctionCallInfo fcinfo)
 {
-	const char *wrong = NULL;
+	const TriggerData *trigger = encoder_trigger_data(fcinfo, CALLER);
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg(CALLER " can only be called as a trigger")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
-		wrong = "must be fired AFTER and FOR EACH STATEMENT";
-	else if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
-			 !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		wrong = "must be fired by INSERT or UPDATE";
-	else if (trigger->tg_trigger->tgnewtable == NULL)
-		wrong = "needs REFERENCING NEW TABLE AS a name";
-	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
-			 trigger->tg_trigger->tgoldtable == NULL)
-		wrong = "needs REFERENCING OLD TABLE AS a name for UPDATE";
-	else if (trigger->tg_trigger->tgnargs < 2 || trigger->tg_trigger->tgnargs > 3)
-		wrong = "takes two or three arguments: image column, code column [, model]";
-	if (wrong)
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg(CALLER ": trigger \"%s\" of table \"%s\" %s",
-							   trigger->tg_trigger->tgname,
-							   RelationGetRelationName(trigger->tg_relation), wrong)));
+		encoder_misused_trigger(trigger, CALLER,
+								"must be fired AFTER and FOR EACH STATEMENT");
+	encoder_check_trigger(trigger, CALLER);
+	if (trigger->tg_trigger->tgnewtable == NULL)
+		encoder_misused_trigger(trigger, CALLER, "needs REFERENCING NEW TABLE AS a name");
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		trigger->tg_trigger->tgoldtable == NULL)
+		encoder_misused_trigger(trigger, CALLER,
+								"needs REFERENCING OLD TABLE AS a name for UPDATE");
 }
 
 /* The equality of an index column, so that no search_path decides what = means. */
@@ -356,7 +345,7 @@ deephash_encode_statement_trigger(PG_FUNCTION_ARGS)
 	char **argument;
 	int code;
 
-	check_event(fcinfo, trigger);
+	check_event(fcinfo);
 	job.table = trigger->tg_relation;
 	if (unmaking == RelationGetRelid(job.table))
 		return PointerGetDatum(NULL);

@@ -7,7 +7,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -18,30 +17,19 @@
 
 PG_FUNCTION_INFO_V1(deephash_encode_trigger);
 
-static void
-check_event(FunctionCallInfo fcinfo, const TriggerData *trigger)
-{
-	const char *wrong = NULL;
+#define CALLER "deephash_encode_trigger"
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("deephash_encode_trigger can only be called as a trigger")));
+static void
+check_event(FunctionCallInfo fcinfo)
+{
+	const TriggerData *trigger = encoder_trigger_data(fcinfo, CALLER);
+
 	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event))
-		wrong = "must be fired BEFORE, since it changes the row";
-	else if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		wrong = "must be fired FOR EACH ROW";
-	else if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
-			 !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		wrong = "must be fired by INSERT or UPDATE";
-	else if (trigger->tg_trigger->tgnargs < 2 || trigger->tg_trigger->tgnargs > 3)
-		wrong = "takes two or three arguments: image column, code column [, model]";
-	if (wrong)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("deephash_encode_trigger: trigger \"%s\" of table \"%s\" %s",
-						trigger->tg_trigger->tgname,
-						RelationGetRelationName(trigger->tg_relation), wrong)));
+		encoder_misused_trigger(trigger, CALLER,
+								"must be fired BEFORE, since it changes the row");
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		encoder_misused_trigger(trigger, CALLER, "must be fired FOR EACH ROW");
+	encoder_check_trigger(trigger, CALLER);
 }
 
 /*
@@ -93,17 +81,16 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 	Oid column_type;
 	bool isnull;
 
-	check_event(fcinfo, trigger);
+	check_event(fcinfo);
 	table = trigger->tg_relation;
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 													 : trigger->tg_trigtuple;
 	argument = trigger->tg_trigger->tgargs;
-	image_column = encoder_find_column(table, argument[0], BYTEAOID, "image",
-									   "deephash_encode_trigger");
+	image_column = encoder_find_column(table, argument[0], BYTEAOID, "image", CALLER);
 	code_column = encoder_find_column(table, argument[1], encoder_hashcode_type(schema),
-									  "code", "deephash_encode_trigger");
-	encoder_refuse_generated(table, image_column, "image", "deephash_encode_trigger");
-	encoder_refuse_generated(table, code_column, "code", "deephash_encode_trigger");
+									  "code", CALLER);
+	encoder_refuse_generated(table, image_column, "image", CALLER);
+	encoder_refuse_generated(table, code_column, "code", CALLER);
 	image = heap_getattr(row, image_column, RelationGetDescr(table), &isnull);
 	if (!isnull && !needs_code(trigger, row, image, image_column, code_column))
 		return PointerGetDatum(row);

@@ -63,130 +63,134 @@ static const char usage[] =
 	"  --core-files               let a crash leave one\n"
 	"It ends when its standard input does, in good order at SIGTERM.\n";
 
+typedef enum Kind
+{
+	TEXT, /* const char * */
+	INT,  /* int, within limits */
+	LONG, /* int64_t, within limits */
+	ON,	  /* bool: sets it */
+	OFF	  /* bool: clears it */
+} Kind;
+
+typedef struct Option
+{
+	const char *name;
+	Kind kind;
+	void *value;
+	int64_t min, max;
+} Option;
+
 /* A number within limits, or the end with a message. */
 static int64_t
-number(const char *option, const char *text, int64_t min, int64_t max)
+number(const Option *option, const char *text)
 {
 	char *end;
 	long long value;
 
 	errno = 0;
 	value = strtoll(text, &end, 10);
-	if (errno != 0 || *text == '\0' || *end != '\0' || value < min || value > max)
+	if (errno != 0 || *text == '\0' || *end != '\0' || value < option->min ||
+		value > option->max)
 	{
 		fprintf(stderr,
 				"deephash-encoder: --%s must be a number from %lld to %lld, not \"%s\"\n",
-				option, (long long) min, (long long) max, text);
+				option->name, (long long) option->min, (long long) option->max, text);
 		exit(2);
 	}
 	return value;
 }
 
 static void
+take_option(const Option *option, const char *text)
+{
+	switch (option->kind)
+	{
+		case TEXT:
+			*(const char **) option->value = text;
+			break;
+		case INT:
+			*(int *) option->value = (int) number(option, text);
+			break;
+		case LONG:
+			*(int64_t *) option->value = number(option, text);
+			break;
+		case ON:
+		case OFF:
+			*(bool *) option->value = option->kind == ON;
+			break;
+	}
+}
+
+/* Take each option; false: there is one that does not exist, or something else. */
+static bool
+take_options(int argc, char **argv, const Option *option, int n)
+{
+	struct option known[32] = {0};
+	int i;
+
+	for (i = 0; i < n; i++)
+		known[i] = (struct option){.name = option[i].name,
+								   .has_arg = option[i].kind < ON ? required_argument
+																  : no_argument,
+								   .val = i};
+	while ((i = getopt_long(argc, argv, "", known, NULL)) != -1)
+	{
+		if (i == '?')
+			return false;
+		take_option(&option[i], optarg);
+	}
+	return optind == argc;
+}
+
+static void
 parse_options(int argc, char **argv, ServiceConfig *config)
 {
-	static const struct option options[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"cache", required_argument, NULL, 'c'},
-		{"device", required_argument, NULL, 'd'},
-		{"plugin-dir", required_argument, NULL, 'p'},
-		{"threads", required_argument, NULL, 't'},
-		{"batch-size", required_argument, NULL, 'b'},
-		{"batch-wait", required_argument, NULL, 'w'},
-		{"device-memory", required_argument, NULL, 'm'},
-		{"max-request", required_argument, NULL, 'r'},
-		{"max-buffered", required_argument, NULL, 'B'},
-		{"max-pixels", required_argument, NULL, 'P'},
-		{"max-clients", required_argument, NULL, 'C'},
-		{"stall-timeout", required_argument, NULL, 'S'},
-		{"precision", required_argument, NULL, 'e'},
-		{"no-graphs", no_argument, NULL, 'g'},
-		{"no-sandbox", no_argument, NULL, 'n'},
-		{"core-files", no_argument, NULL, 'f'},
-		{"memory-limit", required_argument, NULL, 'M'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0}};
-	int c, which = 0;
+	const char *precision = "auto";
+	int64_t stall_ms = 0;
+	bool help = false;
+	const Option options[] = {
+		{"socket", TEXT, &config->socket_path, 0, 0},
+		{"cache", TEXT, &config->cache_dir, 0, 0},
+		{"device", TEXT, &config->device, 0, 0},
+		{"plugin-dir", TEXT, &config->plugin_dir, 0, 0},
+		{"threads", INT, &config->threads, 0, 256},
+		{"batch-size", INT, &config->batch_size, 1, 1024},
+		{"batch-wait", LONG, &config->batch_wait_us, 0, 1000000},
+		{"precision", TEXT, &precision, 0, 0},
+		{"no-graphs", OFF, &config->graphs, 0, 0},
+		{"device-memory", LONG, &config->device_memory, 1, INT64_MAX},
+		{"max-request", LONG, &config->max_request, 1, INT64_C(1) << 30},
+		{"max-buffered", LONG, &config->max_buffered, 1, INT64_MAX},
+		{"max-pixels", LONG, &config->max_pixels, 1, INT64_C(1) << 32},
+		{"max-clients", INT, &config->max_clients, 1, 1000000},
+		{"stall-timeout", LONG, &stall_ms, 0, INT32_MAX},
+		{"no-sandbox", OFF, &config->sandbox, 0, 0},
+		{"memory-limit", LONG, &config->memory_limit, 0, INT64_C(1) << 60},
+		{"core-files", ON, &config->core_files, 0, 0},
+		{"help", ON, &help, 0, 0},
+	};
+	bool good =
+		take_options(argc, argv, options, (int) (sizeof(options) / sizeof(options[0])));
 
-	while ((c = getopt_long(argc, argv, "", options, &which)) != -1)
+	if (help)
 	{
-		const char *name = options[which].name;
-
-		switch (c)
-		{
-			case 's':
-				config->socket_path = optarg;
-				break;
-			case 'c':
-				config->cache_dir = optarg;
-				break;
-			case 'd':
-				config->device = optarg;
-				break;
-			case 'p':
-				config->plugin_dir = optarg;
-				break;
-			case 't':
-				config->threads = (int) number(name, optarg, 0, 256);
-				break;
-			case 'b':
-				config->batch_size = (int) number(name, optarg, 1, 1024);
-				break;
-			case 'w':
-				config->batch_wait_us = number(name, optarg, 0, 1000000);
-				break;
-			case 'm':
-				config->device_memory = number(name, optarg, 1, INT64_MAX);
-				break;
-			case 'r':
-				config->max_request = number(name, optarg, 1, INT64_C(1) << 30);
-				break;
-			case 'B':
-				config->max_buffered = number(name, optarg, 1, INT64_MAX);
-				break;
-			case 'P':
-				config->max_pixels = number(name, optarg, 1, INT64_C(1) << 32);
-				break;
-			case 'C':
-				config->max_clients = (int) number(name, optarg, 1, 1000000);
-				break;
-			case 'S':
-				config->stall_us = 1000 * number(name, optarg, 0, INT32_MAX);
-				break;
-			case 'e':
-				if (precision_named(optarg, &config->precision))
-					break;
-				fprintf(
-					stderr,
-					"deephash-encoder: --precision must be auto, float32, tf32, bf16 or "
-					"fp16, not \"%s\"\n",
-					optarg);
-				exit(2);
-			case 'g':
-				config->graphs = false;
-				break;
-			case 'n':
-				config->sandbox = false;
-				break;
-			case 'M':
-				config->memory_limit = number(name, optarg, 0, INT64_C(1) << 60);
-				break;
-			case 'f':
-				config->core_files = true;
-				break;
-			case 'h':
-				fputs(usage, stdout);
-				exit(0);
-			default:
-				fputs(usage, stderr);
-				exit(2);
-		}
+		fputs(usage, stdout);
+		exit(0);
 	}
-	if (config->socket_path == NULL || config->cache_dir == NULL || optind < argc)
+	if (!good || config->socket_path == NULL || config->cache_dir == NULL)
 	{
 		fputs(usage, stderr);
 		exit(2);
 	}
+	if (!precision_named(precision, &config->precision))
+	{
+		fprintf(stderr,
+				"deephash-encoder: --precision must be auto, float32, tf32, bf16 or "
+				"fp16, not \"%s\"\n",
+				precision);
+		exit(2);
+	}
+	config->stall_us = 1000 * stall_ms;
 	if (config->threads == 0)
 		config->threads = cpus();
 }
