@@ -61,7 +61,7 @@ typedef struct Bench
 	_Atomic int64_t decode_ns; /* CPU time of all decoding */
 } Bench;
 
-static void
+static _Noreturn void
 die(const char *what, const char *why)
 {
 	fprintf(stderr, "encode: %s: %s\n", what, why);

@@ -68,7 +68,7 @@ small_enough(EncoderItem *item)
 	return false;
 }
 
-/* Answers that are nobody's fault but the engine's or the model's. */
+/* Raise errors that are the engine's or the model's fault and not the image's. */
 static void
 check_answer(const ModelEntry *model, uint32 flags, const EncoderReply *reply)
 {

@@ -30,7 +30,7 @@ static int engine_fd = -1; /* the connection */
 static WaitEventSet *events_of_fd = NULL;
 static int fd_position; /* of engine_fd in it */
 
-/* Bytes that came and nobody took yet: answers are short, and several come at once. */
+/* Bytes received and not yet consumed: answers are short, and several come at once. */
 static char inbox[8192];
 static size_t inbox_at, inbox_end;
 static bool readable; /* there may be more in the socket */
@@ -122,7 +122,7 @@ connection_wait(int events, long ms, TimestampTz deadline)
 
 /* ---------------------------------------------------------------- connecting */
 
-/* Only a process of the server's own user may give us codes. */
+/* Take codes only from a process of the server's own user. */
 static bool
 peer_is_us(int fd)
 {
@@ -133,7 +133,7 @@ peer_is_us(int fd)
 		   peer.uid == geteuid();
 }
 
-/* Try once.  False: nobody listens there, or too many wait to be accepted. */
+/* Try once.  False: there is no listener, or its queue of connections is full. */
 static bool
 try_connect(void)
 {

@@ -87,10 +87,10 @@ define_settings(void)
 							"Longest time to wait for the encoder's answer.",
 							"Zero turns the limit off.", &encoder_timeout, 60000, 0,
 							INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomEnumVariable("deephash.bad_image", "What an image gives that is refused.",
-							 "error, or warning: a warning and NULL.", &encoder_bad_image,
-							 BAD_IMAGE_ERROR, bad_image_options, PGC_USERSET, 0, NULL,
-							 NULL, NULL);
+	DefineCustomEnumVariable(
+		"deephash.bad_image", "What encoding an image that is refused gives.",
+		"error, or warning: a warning and NULL.", &encoder_bad_image, BAD_IMAGE_ERROR,
+		bad_image_options, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"deephash.encode_retry",
 		"Ask once more, without an error, when the encoder dies.",
@@ -119,7 +119,7 @@ define_settings(void)
 							 NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"deephash.cuda_graphs", "Let CUDA record what a batch of some size launches.",
-		"Off means that every batch is launched anew, which is slower.",
+		"Off means that each batch launches everything again, which is slower.",
 		&encoder_cuda_graphs, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"deephash.device_memory", "Memory that the models in use may take together.",
@@ -136,7 +136,7 @@ define_settings(void)
 	DefineCustomBoolVariable(
 		"deephash.sandbox",
 		"Forbid the encoder files, networks, other processes and programs.",
-		"deephash_service shows what of it the kernel has.", &encoder_sandbox, true,
+		"deephash_service shows which parts of it are active.", &encoder_sandbox, true,
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"deephash.memory_limit",

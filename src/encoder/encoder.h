@@ -137,7 +137,7 @@ extern void encoder_logits(const EncoderReply *reply, Datum *value);
  */
 extern int encoder_find_column(Relation table, const char *name, Oid type,
 							   const char *purpose, const char *caller);
-/* What nobody but the server can write, or, FOR EACH ROW, see in time. */
+/* An ERROR for a generated column: only the server writes it, after BEFORE triggers. */
 extern void encoder_refuse_generated(Relation table, int column, const char *purpose,
 									 const char *caller);
 /* A column hashcode(n) must have the model's n; a plain hashcode takes any. */

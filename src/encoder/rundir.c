@@ -71,8 +71,8 @@ ends_with(const char *name, const char *suffix)
 	return a >= b && strcmp(name + a - b, suffix) == 0;
 }
 
-/* A report of a session that is no more: a server that crashed leaves it, and another
- * process will have its number one day. */
+/* Is it the report of a session that has ended?  A crash of the server leaves such files,
+ * and process numbers come again. */
 static bool
 is_stale_report(const char *name)
 {

@@ -275,7 +275,7 @@ has_no_code(const Job *job, SPITupleTable *row)
 		SPI_getbinval(row->vals[0], row->tupdesc, job->nkeys + 2, &isnull));
 }
 
-/* Words for an error: which of so many rows it was. */
+/* For an error: which of the statement's rows it was. */
 static const char *
 image_of_row(const Job *job, SPITupleTable *row)
 {

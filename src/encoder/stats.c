@@ -1,7 +1,7 @@
 /*
  * stats.c
- *	  What SQL shows of the service: the engine's own account of itself, the supervisor's
- *	  state, and the end of counting.
+ *	  What SQL shows of the service: what the engine reports of itself, the supervisor's
+ *	  state; and the reset of the statistics.
  */
 #include "encoder/encoder.h"
 
@@ -27,7 +27,7 @@ deephash_engine_status(PG_FUNCTION_ARGS)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(reply.payload));
 }
 
-/* The statistics begin anew. */
+/* Set the statistics to zero. */
 Datum
 deephash_stats_reset(PG_FUNCTION_ARGS)
 {

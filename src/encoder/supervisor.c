@@ -36,8 +36,8 @@
 #define DYING_MS 5000
 /* An engine that starts may load a driver first, whatever deephash.engine_timeout is. */
 #define LEAST_START_MS 30000
-/* An engine in strange hands may talk without end: so much of it is read at a time, and
- * so many lines in so many milliseconds go into the server's log. */
+/* A compromised engine may write without end.  So only so many reads are made at a time,
+ * and only so many lines in so many milliseconds go into the server's log. */
 #define READS_AT_ONCE 128
 #define TALK_LINES 200
 #define TALK_MS 10000
@@ -338,13 +338,13 @@ replace_hung_engine(void)
 		(errmsg("deephash-encoder (PID %d) %s and is killed", (int) self.engine.pid, why),
 		 errdetail("deephash.engine_timeout is %d ms.", encoder_engine_timeout)));
 	kill(self.engine.pid, SIGKILL);
-	/* No session shall connect to it any more. */
+	/* Keep sessions from connecting to it. */
 	unlink(DEEPHASH_SOCKET);
 	rundir_write_state(self.ready ? ENGINE_RESTARTING : ENGINE_FAILED, self.reason);
 	self.killed = now;
 }
 
-/* Bury the dead; the engine's status in *status if it was among them. */
+/* Reap dead children; the engine's status goes to *status if it was among them. */
 static bool
 engine_is_dead(int *status)
 {
@@ -431,7 +431,7 @@ program_changed(void)
 			now.st_mtim.tv_nsec != self.program.st_mtim.tv_nsec);
 }
 
-/* After a reload: an engine that would start otherwise now is replaced, in good order. */
+/* After a reload: replace, in good order, an engine that would now start differently. */
 static void
 apply_settings(void)
 {
@@ -501,7 +501,7 @@ deephash_supervisor_main(Datum arg)
 
 	rundir_make();
 	if (!rundir_lock_supervisor())
-		proc_exit(0); /* several sessions had the same idea */
+		proc_exit(0); /* another session has started one at the same time */
 	on_proc_exit(kill_engine, 0);
 	rundir_clean();
 	self.context =

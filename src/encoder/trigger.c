@@ -50,7 +50,7 @@ same_image(Datum new, Datum old)
 
 /*
  * Must the code be made?  Not in an UPDATE that leaves the image alone, unless
- * there is none: UPDATE ... SET code = NULL asks for codes to be made anew.
+ * there is none: UPDATE ... SET code = NULL asks for codes to be made again.
  */
 static bool
 needs_code(const TriggerData *trigger, HeapTuple row, Datum image, int image_column,

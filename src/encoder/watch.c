@@ -69,7 +69,7 @@ send_ping(void)
 	return false;
 }
 
-/* Anything that comes shows that it lives, be it BUSY; so does its hanging up. */
+/* Whatever it sends, even BUSY, shows that it lives; so does closing the connection. */
 static bool
 has_answered(void)
 {

@@ -1,7 +1,7 @@
 /*
  * kept.c
  *	  Statistics in a file that is mapped: they survive the engine however it ends, with
- *	  no work for it.  A crash of the machine may cost them; they are no more than counts.
+ *	  no work for it.  A crash of the machine may lose them; they are only counts.
  */
 #include "service/kept.h"
 

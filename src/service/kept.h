@@ -8,8 +8,8 @@
 #include "service/service.h"
 
 /*
- * Since the last reset.  The file holds just this, as it is in memory; one of another
- * layout is begun anew.
+ * Since the last reset.  The file holds just this, as it is in memory; a file of another
+ * layout is overwritten.
  */
 typedef struct Kept
 {

@@ -339,7 +339,7 @@ models_acquire(Models *models, const uint8_t *sha256, Failure *failure)
 	models->first = model;
 	pthread_mutex_unlock(&models->lock);
 
-	/* Loading takes time and holds up nobody but those who want this model. */
+	/* Loading takes time; without the lock, only those who want this model wait. */
 	model->file = open_cached(models, sha256, failure);
 
 	bool loaded = model->file != NULL && load_net(models, model, failure);

@@ -22,19 +22,19 @@ extern void sandbox_enter(const char *cache_dir, bool gpu, char *active, size_t 
 
 /* ---------------------------------------------------------------- limits.c */
 
-/* First of all: the first to die when memory ends, many open files, no core file. */
+/* To be called first: be killed first when memory ends, many open files, no core file. */
 extern void prepare_process(bool core_files);
 
-/* A file to ask for the memory with, which the sandbox would not let be opened; or -1. */
+/* A descriptor for memory_private(), opened before the sandbox forbids that; or -1. */
 extern int memory_open(void);
-/* Bytes of private memory that can be written, whether they have been or not; or -1. */
+/* Bytes of private writable memory, whether touched or not; or -1. */
 extern int64_t memory_private(int statm);
-/* That shall not become more than so many. */
+/* Limit memory_private() to so many bytes; false and the reason. */
 extern bool memory_limit(int64_t bytes, Failure *failure);
 
 /* --------------------------------------------------- sandbox.c, sandbox_files.c */
 
-/* Its two parts; false and the reason where the kernel does not have them. */
+/* The two parts of sandbox_enter; false and the reason where the kernel lacks them. */
 extern bool sandbox_calls(bool gpu, Failure *failure);
 extern bool sandbox_files(const char *cache_dir, bool gpu, Failure *failure);
 

@@ -136,7 +136,7 @@ extern Model *models_acquire(Models *models, const uint8_t *sha256, Failure *fai
 extern void models_release(Models *models, Model *model);
 extern void models_totals(Models *models, int *count, size_t *memory);
 
-/* A resident model as others may see it. */
+/* What STATUS tells of a resident model. */
 typedef struct ModelUse
 {
 	uint8_t sha256[DEEPHASH_SHA256_BYTES];

@@ -37,7 +37,7 @@ typedef struct Client
 	/* under the lock: requests in the engine's hands, and replies being written, header
 	 * and payload of the first up to `written` */
 	int outstanding;
-	bool hang_up; /* close when all is written; read no more */
+	bool hang_up; /* read no more, and close when everything is written */
 	Request *out_first, *out_last;
 	size_t written;
 	bool broken; /* it takes no replies */
@@ -91,7 +91,7 @@ extern void client_refuse(Server *server, Client *client, DeephashStatus status,
 						  const char *text);
 /* The engine's EngineUser.take_back: writes the answer to its client. */
 extern void client_take_back(void *server, Request *request);
-/* Free the clients that left and that the engine knows no more. */
+/* Free clients that have left, once the engine has returned all their requests. */
 extern void sweep_clients(Server *server);
 
 /* ---------------------------------------------------------------- server.c */
