@@ -303,7 +303,7 @@ same_contents(const ModelEntry *a, const ModelEntry *b)
 	return memcmp(a->sha256, b->sha256, DEEPHASH_SHA256_BYTES) == 0;
 }
 
-/* Deny silent changes of what stored codes mean.  True: nothing is left to do. */
+/* Refuse to change silently what stored codes mean.  True: nothing is left to do. */
 static bool
 already_loaded(const ModelEntry *new, const ModelEntry *old, bool replace)
 {
@@ -342,7 +342,7 @@ store_model(ModelEntry *model, const char *label, bool replace)
 	description = check_with_engine(model, label);
 
 	edit_begin(&edit, schema);
-	/* Again, with the eyes of one who has the lock. */
+	/* Look again, now that nobody else can change it. */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	exists = model_lookup(schema, name, &old);
 	PopActiveSnapshot();
@@ -385,7 +385,7 @@ load_model(Oid schema, Source *source, const char *label, const char *name, bool
 	}
 	PG_CATCH();
 	{
-		/* Files that were refused shall not pile up. */
+		/* Refused files must not pile up. */
 		cache_remove(model.sha256);
 		PG_RE_THROW();
 	}

@@ -47,7 +47,7 @@ extern CacheWriter *cache_begin(void);
 extern void cache_write(CacheWriter *writer, const void *data, size_t size);
 /* Done writing: the sha256 of what was written. */
 extern void cache_digest(CacheWriter *writer, uint8 *sha256);
-/* Give the file the name that its sha256 deserves. */
+/* Give the file its name, made from its sha256. */
 extern void cache_publish(CacheWriter *writer, const uint8 *sha256);
 extern void cache_abandon(CacheWriter *writer);
 extern void cache_remove(const uint8 *sha256);
