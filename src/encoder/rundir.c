@@ -158,18 +158,24 @@ rundir_supervisor_pid(void)
 
 /*
  * One line: the supervisor's process number, the state's name and the reason.  Failing
- * to write it is no reason to stop.
+ * to write it is no reason to stop, but what was true before must not stay.
  */
 void
 rundir_write_state(EngineState state, const char *reason)
 {
 	FILE *file = AllocateFile(STATE_FILE ".new", PG_BINARY_W);
+	bool whole = file != NULL;
 
-	if (file == NULL)
-		return;
-	fprintf(file, "%d %s %s\n", MyProcPid, state_name[state], reason);
-	if (FreeFile(file) == 0)
-		rename(STATE_FILE ".new", STATE_FILE);
+	if (whole)
+	{
+		fprintf(file, "%d %s %s\n", MyProcPid, state_name[state], reason);
+		whole = FreeFile(file) == 0 && rename(STATE_FILE ".new", STATE_FILE) == 0;
+	}
+	if (!whole)
+	{
+		unlink(STATE_FILE);
+		unlink(STATE_FILE ".new");
+	}
 }
 
 /* What an earlier supervisor wrote, which may have been killed, tells nothing. */

@@ -116,6 +116,17 @@ ok(wait_until(sub { server_log($server) =~ /\(PID $pid\) is replaced: its progra
 ok(wait_until(sub { !-e "/proc/$pid" }), '... which ends the old one');
 encodes_soon('... and the new one serves');
 
+# ------------------------------------------- a state that cannot be written is not told
+my $state_file = $server->data_dir . '/pgsql_tmp.deephash/state';
+mkdir "$state_file.new" or die $!;    # in the way of the file, as a full disk would be
+kill_engine($server);
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'where the state cannot be written the service goes on');
+is($server->safe_psql('postgres', 'SELECT state FROM deephash_supervisor()'), 'unknown', '... and no old one is told');
+rmdir "$state_file.new" or die $!;
+kill_engine($server);
+is($server->safe_psql('postgres', "SELECT deephash_encode($red)"), $code, 'written again');
+ok(wait_until(sub { $server->safe_psql('postgres', 'SELECT state FROM deephash_supervisor()') eq 'running' }), '... it is told again');
+
 # ------------------------------------------------------- programs that do not work
 for my $program ([ '/nowhere/deephash-encoder', qr/could not execute .*No such file/ ], [ '/bin/false', qr/exit(ed with exit)? code 1/ ],
 	[ $server->data_dir . '/PG_VERSION', qr/could not execute .*Permission denied/ ])
