@@ -89,6 +89,14 @@ SELECT id, code = deephash_encode(jpeg, 'm64') AS right FROM photo WHERE jpeg IS
 INSERT INTO photo (id, jpeg) VALUES (4, decode(:'red', 'base64')), (5, 'no image');
 SELECT count(*) FROM photo;
 UPDATE photo SET jpeg = decode(:'png', 'base64');
+-- it is named where the table has a key
+CREATE TABLE keyed (id int, "Part" text, jpeg bytea, code hashcode(64), PRIMARY KEY (id, "Part"));
+CREATE TRIGGER encode BEFORE INSERT ON keyed
+  FOR EACH ROW EXECUTE FUNCTION deephash_encode_trigger('jpeg', 'code', 'm64');
+INSERT INTO keyed (id, "Part", jpeg) SELECT i, 'x', CASE i WHEN 7 THEN 'no image' ELSE decode(:'red', 'base64') END
+  FROM generate_series(1, 10) i;
+INSERT INTO keyed (id, jpeg) VALUES (8, 'no image');
+DROP TABLE keyed;
 SET deephash.bad_image = warning;
 INSERT INTO photo (id, jpeg) VALUES (4, decode(:'red', 'base64')), (5, 'no image');
 SELECT id, code IS NULL AS no_code FROM photo WHERE id < 10 ORDER BY id;

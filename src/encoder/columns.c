@@ -6,6 +6,7 @@
 #include "encoder/encoder.h"
 
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -66,6 +67,27 @@ encoder_check_length(Relation table, int column, const ModelEntry *model)
 						RelationGetRelationName(table), typmod),
 				 errhint("Declare the column as hashcode(%d), or name another model.",
 						 model->bits)));
+}
+
+const char *
+encoder_image_of_row(HeapTuple row, TupleDesc desc, int nkeys, const AttrNumber *key)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "image of the row with key (");
+	for (int i = 0; i < nkeys; i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(SPI_fname(desc, key[i])));
+	appendStringInfoString(&text, ")=(");
+	for (int i = 0; i < nkeys; i++)
+	{
+		const char *value = SPI_getvalue(row, desc, key[i]);
+
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", value ? value : "null");
+	}
+	appendStringInfoChar(&text, ')');
+	return text.data;
 }
 
 const TriggerData *

@@ -143,6 +143,10 @@ extern void encoder_refuse_generated(Relation table, int column, const char *pur
 /* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
 extern void encoder_check_length(Relation table, int column, const ModelEntry *model);
 
+/* Words for errors: "image of the row with key (a, b)=(1, x)". */
+extern const char *encoder_image_of_row(HeapTuple row, TupleDesc desc, int nkeys,
+										const AttrNumber *key);
+
 /* What a trigger function was called with; an ERROR if it was not called as one. */
 extern const TriggerData *encoder_trigger_data(FunctionCallInfo fcinfo,
 											   const char *caller);

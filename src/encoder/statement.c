@@ -275,22 +275,15 @@ has_no_code(const Job *job, SPITupleTable *row)
 		SPI_getbinval(row->vals[0], row->tupdesc, job->nkeys + 2, &isnull));
 }
 
-/* For an error: which of the statement's rows it was. */
+/* A row of rows_query, whose key begins with its second column, in words. */
 static const char *
 image_of_row(const Job *job, SPITupleTable *row)
 {
-	StringInfoData text;
+	AttrNumber key[INDEX_MAX_KEYS];
 
-	initStringInfo(&text);
-	appendStringInfoString(&text, "image of the row with key (");
 	for (int i = 0; i < job->nkeys; i++)
-		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", key_name(job, i));
-	appendStringInfoString(&text, ")=(");
-	for (int i = 0; i < job->nkeys; i++)
-		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "",
-						 SPI_getvalue(row->vals[0], row->tupdesc, i + 2));
-	appendStringInfoChar(&text, ')');
-	return text.data;
+		key[i] = i + 2;
+	return encoder_image_of_row(row->vals[0], row->tupdesc, job->nkeys, key);
 }
 
 static void

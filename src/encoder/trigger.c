@@ -6,6 +6,7 @@
 #include "encoder/encoder.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -67,6 +68,41 @@ needs_code(const TriggerData *trigger, HeapTuple row, Datum image, int image_col
 	return code_null || old_null || !same_image(image, old);
 }
 
+/* By its primary key, where the table has one: an INSERT may bring thousands. */
+static const char *
+image_of_row(Relation table, HeapTuple row)
+{
+	AttrNumber key[INDEX_MAX_KEYS];
+	Relation index;
+	int nkeys;
+
+	list_free(RelationGetIndexList(table));
+	if (!OidIsValid(table->rd_pkindex))
+		return "image";
+	index = relation_open(table->rd_pkindex, AccessShareLock);
+	nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	for (int i = 0; i < nkeys; i++)
+		key[i] = index->rd_index->indkey.values[i];
+	relation_close(index, AccessShareLock);
+	return encoder_image_of_row(row, RelationGetDescr(table), nkeys, key);
+}
+
+/* True if there is a code; false for an image that was refused with a WARNING. */
+static bool
+encode_row(Relation table, HeapTuple row, const ModelEntry *model, Datum image,
+		   Datum *code)
+{
+	bytea *file = DatumGetByteaPP(image);
+	EncoderItem item = {.payload = VARDATA_ANY(file), .length = VARSIZE_ANY_EXHDR(file)};
+
+	encoder_encode_many(model, 0, &item, 1);
+	if (item.reply.status != DEEPHASH_OK &&
+		!encoder_accept(&item.reply, image_of_row(table, row)))
+		return false;
+	*code = encoder_code(&item.reply);
+	return true;
+}
+
 Datum
 deephash_encode_trigger(PG_FUNCTION_ARGS)
 {
@@ -97,14 +133,10 @@ deephash_encode_trigger(PG_FUNCTION_ARGS)
 
 	if (!isnull)
 	{
-		EncoderReply reply;
-
 		model_find(schema, trigger->tg_trigger->tgnargs == 3 ? argument[2] : NULL,
 				   &model);
 		encoder_check_length(table, code_column, &model);
-		isnull = !encoder_encode(&model, DatumGetByteaPP(image), 0, &reply);
-		if (!isnull)
-			code = encoder_code(&reply);
+		isnull = !encode_row(table, row, &model, image, &code);
 	}
 	/* A domain's constraints hold for what triggers write, too. */
 	column_type = SPI_gettypeid(RelationGetDescr(table), code_column);
