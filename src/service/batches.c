@@ -225,10 +225,12 @@ answer_all(Engine *engine, Flight *flight, const NnStage *stage)
 static void
 land_flight(Engine *engine, Flight *flight)
 {
-	Runner *runner = flight->model->runner;
+	Runner *runner;
 
+	/* Nobody holds the model for a batch that lost all its requests. */
 	if (flight->live == 0)
 		return;
+	runner = flight->model->runner;
 	if (flight->good)
 		flight->good = runner_wait(runner, flight->stage, &flight->err);
 	answer_all(engine, flight, runner_stage(runner, flight->stage));

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -315,6 +316,18 @@ limit_memory(Server *server)
 		say('W', "going on without deephash.memory_limit: %s", failure.text);
 }
 
+static void
+say_ready(const ServiceConfig *config, const NnDevice *device, const char *device_text)
+{
+	char batches[64] = "each with one image at a time";
+
+	if (!device->callers)
+		snprintf(batches, sizeof(batches), "batches of up to %d images",
+				 config->batch_size);
+	say('R', "ready on device %s (%s), %d threads, %s", device->name, device_text,
+		config->threads, batches);
+}
+
 bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
@@ -344,8 +357,7 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	if (server.engine)
 	{
 		limit_memory(&server);
-		say('R', "ready on device %s (%s), %d threads, batches of up to %d images",
-			device->name, device_text, config->threads, config->batch_size);
+		say_ready(config, device, device_text);
 		say('L', "sandbox: %s", server.sandbox);
 		orderly = loop(&server, life_fd, quit_fd, failure);
 		if (orderly)

@@ -24,7 +24,7 @@ is(engine_pid($server), $pid, 'a setting of sessions leaves the engine alone');
 my $session = start_session($server);
 is(talk($session, "SELECT deephash_encode($red);"), $code, 'a session is connected');
 reload('deephash.batch_size = 7', 'deephash.encoder_threads = 3');
-ok(wait_until(sub { server_log($server) =~ /3 threads, batches of up to 7 images/ }), 'settings of the engine give a new one');
+ok(wait_until(sub { server_log($server) =~ /3 threads, each with one image at a time/ }), 'settings of the engine give a new one');
 is(talk($session, "SELECT deephash_encode($red);"), $code, 'the session does not notice');
 isnt(engine_pid($server), $pid, 'it is another one');
 is(scalar engines($server), 1, 'and the only one');
