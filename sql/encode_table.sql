@@ -46,6 +46,30 @@ CALL deephash_encode_table('part', 'jpeg', 'code', batch => 30);
 SELECT images - :before AS encoded FROM deephash_service;
 SELECT tableoid::regclass, count(*), count(code), min(length(code)) FROM part GROUP BY 1 ORDER BY 1;
 
+-- memory for a batch, not for the table: 400 images of 200 kB take 80 MB
+CREATE TABLE thick (id int PRIMARY KEY, jpeg bytea, code hashcode(64));
+CREATE TABLE thick_memory (kb int);
+CREATE FUNCTION note_memory() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO thick_memory SELECT (regexp_match(pg_read_file('/proc/self/status'), 'RssAnon:\s+(\d+) kB'))[1]::int;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER note BEFORE UPDATE ON thick FOR EACH ROW EXECUTE FUNCTION note_memory();
+INSERT INTO thick SELECT i, data || decode(repeat('00', 200000), 'hex') FROM generate_series(1, 400) i, picture WHERE picture.id = 1;
+CALL deephash_encode_table('thick', 'jpeg', 'code', 'm64', batch => 10);
+SELECT count(*) AS rows, max(kb) - min(kb) < 40000 AS little FROM thick_memory;
+UPDATE thick SET code = NULL;
+TRUNCATE thick_memory;
+CALL deephash_encode_table('thick', 'jpeg', 'code', 'm64', batch => 100000);
+SELECT count(*) AS rows, max(kb) < 70000 AS little FROM thick_memory;
+-- nor for the statement
+TRUNCATE thick_memory;
+CREATE TRIGGER made AFTER INSERT ON thick REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION deephash_encode_statement_trigger('jpeg', 'code', 'm64');
+INSERT INTO thick SELECT id + 400, jpeg FROM thick;
+SELECT count(*) AS rows, max(kb) < 70000 AS little FROM thick_memory;
+SELECT count(*) AS rows, count(DISTINCT code) AS codes FROM thick;
+
 -- what it refuses
 BEGIN;
 CALL deephash_encode_table('part', 'jpeg', 'code');
@@ -69,7 +93,8 @@ RESET ROLE;
 SELECT * FROM deephash_progress;
 
 DROP VIEW state;
-DROP TABLE picture, part;
+DROP TABLE picture, part, thick, thick_memory;
+DROP FUNCTION note_memory;
 DROP SCHEMA "Odd Place" CASCADE;
 DROP ROLE encode_clerk;
 SELECT deephash_drop_model(name::text) FROM deephash_models;

@@ -191,6 +191,7 @@ typedef struct Turn
 static void
 gather(Portal rows, Turn *turn)
 {
+	MemoryContext context = CurrentMemoryContext;
 	size_t bytes = 0;
 
 	turn->n = turn->nitems = 0;
@@ -200,6 +201,8 @@ gather(Portal rows, Turn *turn)
 		Datum image;
 
 		SPI_cursor_fetch(rows, true, 1);
+		/* SPI leaves its own context behind, which lives as long as the statement. */
+		MemoryContextSwitchTo(context);
 		if (SPI_processed == 0)
 			return;
 		turn->table[turn->n] = SPI_tuptable;
@@ -224,6 +227,7 @@ static Oid unmaking = InvalidOid;
 static int
 run_update(Job *job, Datum *value, const char *nulls)
 {
+	MemoryContext context = CurrentMemoryContext;
 	Oid outer = unmaking;
 	int rc;
 
@@ -237,6 +241,7 @@ run_update(Job *job, Datum *value, const char *nulls)
 		unmaking = outer;
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(context);
 	return rc;
 }
 

@@ -63,7 +63,8 @@ typedef struct Job
 	int64 refused, changed; /* rows, in this pass */
 	EncodeProgress progress;
 	TimestampTz noticed, reported;
-	MemoryContext context; /* of a batch */
+	MemoryContext context; /* of the places that were fetched */
+	MemoryContext batch_context;
 } Job;
 
 /* Where a row is. */
@@ -121,8 +122,11 @@ static void
 execute(SPIPlanPtr plan, const Place *place, Datum code, int expected)
 {
 	Datum value[3] = {ObjectIdGetDatum(place->table), PointerGetDatum(&place->tid), code};
+	/* SPI leaves its own context behind, which lives as long as the CALL. */
+	MemoryContext context = CurrentMemoryContext;
 	int rc = SPI_execute_plan(plan, value, NULL, false, 0);
 
+	MemoryContextSwitchTo(context);
 	if (rc != expected)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 }
@@ -265,6 +269,7 @@ fetch_places(Job *job, Portal cursor, Place **places)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_cursor_fetch(cursor, true, job->batch);
 	PopActiveSnapshot();
+	MemoryContextSwitchTo(job->context);
 	n = (int) SPI_processed;
 	*places = palloc(Max(n, 1) * sizeof(Place));
 	for (int i = 0; i < n; i++)
@@ -333,9 +338,13 @@ run_pass(Job *job)
 		n = fetch_places(job, cursor, &places);
 		for (int done = 0; done < n;)
 		{
+			/* Rows make several batches where images are large. */
+			MemoryContextSwitchTo(job->batch_context);
 			done += run_batch(job, places + done, n - done);
 			report(job);
 			next_transaction();
+			MemoryContextSwitchTo(job->context);
+			MemoryContextReset(job->batch_context);
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(job->context);
@@ -470,8 +479,10 @@ deephash_encode_table(PG_FUNCTION_ARGS)
 	memcpy(job.progress.model, NameStr(job.model.name), NAMEDATALEN);
 	prepare_plans(&job, quote_identifier(image), quote_identifier(code),
 				  encoder_hashcode_type(job.model.schema));
-	job.context = AllocSetContextCreate(CurrentMemoryContext, "deephash batch",
+	job.context = AllocSetContextCreate(CurrentMemoryContext, "deephash places",
 										ALLOCSET_DEFAULT_SIZES);
+	job.batch_context = AllocSetContextCreate(CurrentMemoryContext, "deephash batch",
+											  ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
 	{
 		run_job(&job);
