@@ -9,6 +9,7 @@
 #   SESSIONS="1 2 8 32"          concurrent sessions
 #   PEER=1                       also PyTorch's inference; always on a GPU, where there is one
 #   PYTHON=PROGRAM               python3 with PyTorch
+#   EXTRA_CONF="NAME = VALUE"    more lines for postgresql.conf
 #   RESULT=FILE                  instead of bench/results/encode-DATE.txt
 #   DEEPHASH_DATA=FOLDER         with CIFAR-10 and photographs; made-up scenes otherwise
 set -eu
@@ -33,7 +34,8 @@ max_connections = 64
 jit = off
 autovacuum = off
 max_wal_size = '4GB'
-checkpoint_timeout = '1h'"
+checkpoint_timeout = '1h'
+${EXTRA_CONF:-}"
 	exec test/with-cluster.sh build/bench/encode-cluster bench/encode.sh
 fi
 

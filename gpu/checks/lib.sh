@@ -59,6 +59,14 @@ fi
 # The folder of the plug-in and of the programs that open it.
 if [ -z "${REHEARSE:-}" ]; then plugin=build/lib programs=build/bin; else plugin=build/host-engine programs=build/host-engine; fi
 
+# A private server outlives a stage that was killed: it is a session of its own.
+stop_servers() {
+	local file
+	for file in build/gpu-check/cluster/data/postmaster.pid build/bench/encode-cluster/data/postmaster.pid; do
+		[ ! -s $file ] || kill -QUIT "$(head -n 1 $file)" 2>/dev/null
+	done
+}
+
 # skip WHY: ends a stage that cannot run here.
 skip() {
 	echo "summary: $1"

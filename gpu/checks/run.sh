@@ -3,6 +3,8 @@
 # with these options.  Where not all files fit into one transfer, each transfer has this script and
 # some of them, and all but the last call it with --store.
 set -eu
+CHECK_BEGAN=$(date +%s)
+export CHECK_BEGAN
 from=$(cd "$(dirname "$0")" && pwd)
 store=${TMPDIR:-/tmp}/deephash-gpu-files
 to=${TMPDIR:-/tmp}/deephash-gpu
