@@ -90,6 +90,7 @@ queue_reply(Server *server, Client *client, Request *request)
 	else
 		client->out_last->next = request;
 	client->out_last = request;
+	client->unwritten++;
 }
 
 /* Write what the socket takes.  Called with the lock. */
@@ -136,6 +137,7 @@ write_replies(Server *server, Client *client)
 		if (client->written == sizeof(head) + head.length)
 		{
 			client->out_first = request->next;
+			client->unwritten--;
 			client->written = 0;
 			request_free(request);
 			server->served++;
@@ -355,7 +357,8 @@ client_wants_to_read(Server *server, const Client *client)
 	if (client->fd < 0 || client->hang_up)
 		return false;
 	pthread_mutex_lock(&server->lock);
-	room = client->outstanding < DEEPHASH_WINDOW;
+	/* Who asks and asks and never reads an answer must not fill our memory. */
+	room = client->outstanding + client->unwritten < DEEPHASH_WINDOW;
 	if (!room)
 		server->expecting = true;
 	pthread_mutex_unlock(&server->lock);

@@ -39,6 +39,7 @@ typedef struct Client
 	int outstanding;
 	bool hang_up; /* read no more, and close when everything is written */
 	Request *out_first, *out_last;
+	int unwritten; /* replies from out_first on */
 	size_t written;
 	bool broken; /* it takes no replies */
 } Client;
