@@ -113,7 +113,7 @@ params_of(const NnNode *node)
 {
 	unsigned with = 0;
 
-	for (int k = 0; k < node->nparams; k++)
+	for (int k = 0; k < NN_MAX_PARAMS && k < node->nparams; k++)
 		with |= (unsigned) (node->param[k] >= 0) << k;
 	return with;
 }
