@@ -68,6 +68,7 @@ work(void *arg)
 	for (;;)
 	{
 		int begin, end;
+		bool last;
 
 		while (!pool->stop && pool->job == seen)
 			pthread_cond_wait(&pool->work, &pool->lock);
@@ -79,8 +80,12 @@ work(void *arg)
 		if (begin < end)
 			pool->fn(pool->arg, begin, end, me->number);
 		pthread_mutex_lock(&pool->lock);
-		if (--pool->left == 0)
+		last = --pool->left == 0;
+		pthread_mutex_unlock(&pool->lock);
+		/* Who is woken with the lock held goes to sleep again at once. */
+		if (last)
 			pthread_cond_signal(&pool->done);
+		pthread_mutex_lock(&pool->lock);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
@@ -279,8 +284,8 @@ nn_parallel(NnPool *pool, int n, NnRange fn, void *arg)
 	pool->arg = arg;
 	pool->left = pool->threads - 1;
 	pool->job++;
-	pthread_cond_broadcast(&pool->work);
 	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_broadcast(&pool->work);
 
 	share(n, pool->threads, 0, &begin, &end);
 	if (begin < end)

