@@ -3,9 +3,9 @@
  *	  A client: requests are read as they come and handed to the engine, answers are
  *	  written as the socket takes them.  Nothing here ever waits for a socket.
  *
- * Only the serving thread reads, and only it closes sockets.  Answers are written by
- * whoever has them, so that no thread has to wake up in between; the server's lock guards
- * what that touches.
+ * Only the serving thread reads, and only it closes sockets.  The answer to a lone
+ * request is written by the thread that has it, so that none has to wake up in between;
+ * the server's lock guards what that touches.
  */
 #include "service/serving.h"
 
@@ -202,7 +202,7 @@ client_refuse(Server *server, Client *client, DeephashStatus status, const char 
 }
 
 void
-client_take_back(void *arg, Request *request)
+client_take_back(void *arg, Request *request, bool alone)
 {
 	Server *server = arg;
 	Client *client = (Client *) ((char *) request->lane - offsetof(Client, lane));
@@ -218,8 +218,14 @@ client_take_back(void *arg, Request *request)
 	else
 	{
 		queue_reply(server, client, request);
-		write_replies(server, client);
-		/* The rest is for the serving thread to write, or it must close the socket. */
+		/*
+		 * A lone request is answered at once, without a thread to be woken in between.
+		 * With more in work the serving thread writes: the kernel takes it that whoever
+		 * wakes a reader will sleep next, and lets the reader wait for this processor,
+		 * which would compute another picture first.
+		 */
+		if (alone)
+			write_replies(server, client);
 		tell = client->out_first || client->hang_up;
 	}
 	if (server->expecting)

@@ -39,9 +39,18 @@ request_dropped(const Request *request)
 	return atomic_load_explicit(&request->lane->gone, memory_order_relaxed);
 }
 
+/* Requests taken and not finished.  Called with the lock. */
+static int
+in_work(const Engine *engine)
+{
+	return engine->stats.queued + engine->stats.ready + engine->computing;
+}
+
 void
 request_finish(Engine *engine, Request *request)
 {
+	bool alone;
+
 	if (request->model)
 		models_release(engine->models, request->model);
 	request->model = NULL;
@@ -54,8 +63,9 @@ request_finish(Engine *engine, Request *request)
 	}
 	else if (request->status != DEEPHASH_OK)
 		engine->stats.failures++;
+	alone = in_work(engine) <= 1;
 	pthread_mutex_unlock(&engine->lock);
-	engine->user.take_back(engine->user.arg, request);
+	engine->user.take_back(engine->user.arg, request, alone);
 }
 
 /* ---------------------------------------------------------------- decoding */
@@ -142,39 +152,9 @@ next_request(Engine *engine)
 	lane->first = request->next;
 	request->next = NULL;
 	lane->waiting = false;
-	engine->waiting--;
 	if (lane->first != NULL)
 		queue_lane(engine, lane);
 	return request;
-}
-
-static bool
-has_plenty(const Engine *engine)
-{
-	return engine->waiting > engine->config->threads;
-}
-
-/* Have few requests been left, and the user wants to know?  Called with the lock. */
-static bool
-fell_short(Engine *engine)
-{
-	bool tell = engine->tell_when_short && !has_plenty(engine);
-
-	if (tell)
-		engine->tell_when_short = false;
-	return tell;
-}
-
-bool
-engine_has_plenty(Engine *engine)
-{
-	bool plenty;
-
-	pthread_mutex_lock(&engine->lock);
-	plenty = has_plenty(engine);
-	engine->tell_when_short = plenty;
-	pthread_mutex_unlock(&engine->lock);
-	return plenty;
 }
 
 /* For the computing thread.  Called with the lock. */
@@ -229,21 +209,14 @@ decoding_thread(void *arg)
 
 	for (;;)
 	{
-		const uint64_t one = 1;
 		Failure failure;
 		bool good = false;
-		bool tell;
 
 		pthread_mutex_lock(&engine->lock);
 		request = next_request(engine);
-		tell = fell_short(engine);
 		pthread_mutex_unlock(&engine->lock);
 		if (request == NULL)
 			return NULL;
-		if (tell && write(engine->user.wake, &one, sizeof(one)) < 0)
-		{
-			/* The counter is full: the user has been told often enough. */
-		}
 		request->decode_us = now_us();
 		if (request_dropped(request))
 			;
@@ -329,13 +302,6 @@ engine_start(const ServiceConfig *config, const NnDevice *device, const EngineUs
 	return engine;
 }
 
-/* Requests taken and not finished.  Called with the lock. */
-static int
-in_work(const Engine *engine)
-{
-	return engine->stats.queued + engine->stats.ready + engine->computing;
-}
-
 void
 engine_submit(Engine *engine, Request *request)
 {
@@ -354,7 +320,6 @@ engine_submit(Engine *engine, Request *request)
 	if (!lane->waiting)
 		queue_lane(engine, lane);
 	engine->stats.queued++;
-	engine->waiting++;
 	pthread_mutex_unlock(&engine->lock);
 	/* Who is woken with the lock held goes to sleep again at once, and loses 0.1 ms. */
 	pthread_cond_signal(&engine->work);

@@ -42,8 +42,6 @@ struct Engine
 	pthread_cond_t sent;  /* a batch was sent, or stop */
 	bool stop;
 	Lane *ring_first, *ring_last;	   /* lanes with requests, next in turn first */
-	int waiting;					   /* requests in lanes */
-	bool tell_when_short;			   /* write user.wake when few of them are left */
 	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
 	EngineStats stats;
 	EngineTimes *times; /* the caller's */

@@ -20,8 +20,7 @@ enum
 {
 	STALL_SECONDS = 30, /* a client that stops in the middle of a request is cut off */
 	DRAIN_SECONDS = 10, /* an orderly end takes no longer */
-	LOST_SECONDS = 3,	/* a turn of the loop that takes so long was not our own */
-	GATHER_MS = 1		/* requests may gather in their sockets, if that delays nobody */
+	LOST_SECONDS = 3	/* a turn of the loop that takes so long was not our own */
 };
 
 /* ------------------------------------------------------------ the orderly end */
@@ -118,8 +117,7 @@ enum
 	LIFE,
 	QUIT,
 	WAKE,
-	GATHER, /* what is watched even then: see let_requests_gather() */
-	LISTEN = GATHER,
+	LISTEN,
 	FIXED
 };
 
@@ -174,6 +172,7 @@ room_to_watch(Server *server)
 	return true;
 }
 
+/* The engine has answers. */
 static void
 be_woken(Server *server)
 {
@@ -181,6 +180,8 @@ be_woken(Server *server)
 
 	if (read(server->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		say('W', "could not read the wake-up counter: %s", strerror(errno));
+	for (Client *client = server->clients; client; client = client->next)
+		client_write(server, client);
 }
 
 /* Before clients are looked at: what is found then may ask to be woken. */
@@ -190,18 +191,6 @@ expect_nothing(Server *server)
 	pthread_mutex_lock(&server->lock);
 	server->expecting = server->draining;
 	pthread_mutex_unlock(&server->lock);
-}
-
-/*
- * While the engine's threads have plenty to do, nobody is served sooner for being read
- * sooner.  To wake up for every request would take the processor from them each time;
- * several are read in one go instead.
- */
-static void
-let_requests_gather(Server *server)
-{
-	if (!server->draining && engine_has_plenty(server->engine))
-		poll(server->fds, GATHER, GATHER_MS);
 }
 
 /* False: the supervisor is gone, or *failure says what went wrong. */
@@ -227,7 +216,6 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 			(struct pollfd){.fd = server->draining ? -1 : quit_fd, .events = POLLIN};
 		fds[WAKE] = (struct pollfd){.fd = server->wake, .events = POLLIN};
 		expect_nothing(server);
-		let_requests_gather(server);
 		fds[LISTEN] = (struct pollfd){
 			.fd = now_us() < server->accept_again_us ? -1 : server->listen_fd,
 			.events = POLLIN};
@@ -346,8 +334,7 @@ serve(const ServiceConfig *config, const NnDevice *device, const char *device_te
 	server.listen_fd = listen_at(config->socket_path, failure);
 	if (server.listen_fd >= 0)
 	{
-		const EngineUser user = {
-			.take_back = client_take_back, .arg = &server, .wake = server.wake};
+		const EngineUser user = {.take_back = client_take_back, .arg = &server};
 
 		enter_sandbox(&server);
 		if (prepare(&server, failure))

@@ -207,22 +207,18 @@ typedef struct Engine Engine;
 /* Who submits requests. */
 typedef struct EngineUser
 {
-	/* Takes a request back with its answer, or one whose client left.  Called by any
-	 * thread of the engine, which holds no lock. */
-	void (*take_back)(void *arg, Request *request);
+	/*
+	 * Takes a request back with its answer, or one whose client left.  Called by any
+	 * thread of the engine, which holds no lock; alone: no other request is in work.
+	 */
+	void (*take_back)(void *arg, Request *request, bool alone);
 	void *arg;
-	int wake; /* an eventfd, written when engine_has_plenty() is true no more */
 } EngineUser;
 
 /* Starts the threads.  times are counted on where they are. */
 extern Engine *engine_start(const ServiceConfig *config, const NnDevice *device,
 							const EngineUser *user, EngineTimes *times, Failure *failure);
 extern void engine_submit(Engine *engine, Request *request);
-/*
- * Do more requests wait than there are threads to take them?  Then another one is
- * in no hurry; wake is written once as soon as that has changed.
- */
-extern bool engine_has_plenty(Engine *engine);
 extern void engine_stats(Engine *engine, EngineStats *stats);
 extern void engine_times(Engine *engine, EngineTimes *times);
 extern void engine_times_reset(Engine *engine);

@@ -58,7 +58,7 @@ typedef struct Server
 	int listen_fd;
 	int64_t accept_again_us; /* out of file descriptors: not before this */
 	int64_t turned_us;		 /* when the loop turned last */
-	int wake; /* eventfd: there is something to do (client_take_back, engine) */
+	int wake;				 /* eventfd: there is something to do (client_take_back) */
 	Client *clients;
 	int nclients;
 	bool draining;
@@ -91,7 +91,7 @@ extern void answer_now(Server *server, Client *client, DeephashStatus status,
 extern void client_refuse(Server *server, Client *client, DeephashStatus status,
 						  const char *text);
 /* The engine's EngineUser.take_back: writes the answer to its client. */
-extern void client_take_back(void *server, Request *request);
+extern void client_take_back(void *server, Request *request, bool alone);
 /* Free clients that have left, once the engine has returned all their requests. */
 extern void sweep_clients(Server *server);
 

@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "service/service.h"
@@ -23,10 +22,11 @@ typedef struct Answers
 } Answers;
 
 static void
-answers_take_back(void *arg, Request *request)
+answers_take_back(void *arg, Request *request, bool alone)
 {
 	Answers *answers = arg;
 
+	(void) alone;
 	pthread_mutex_lock(&answers->lock);
 	request->next = NULL;
 	*answers->end = request;
@@ -39,14 +39,11 @@ static void
 answers_begin(Answers *answers)
 {
 	*answers = (Answers){
-		.user = {.take_back = answers_take_back,
-				 .arg = answers,
-				 .wake = eventfd(0, EFD_CLOEXEC)},
+		.user = {.take_back = answers_take_back, .arg = answers},
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.more = PTHREAD_COND_INITIALIZER,
 	};
 	answers->end = &answers->first;
-	assert_true(answers->user.wake >= 0);
 }
 
 /* After engine_stop(). */
@@ -60,7 +57,6 @@ answers_end(Answers *answers)
 		request_free(answers->first);
 		answers->first = next;
 	}
-	close(answers->user.wake);
 }
 
 /* Wait for the next one. */
