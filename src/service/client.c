@@ -207,7 +207,8 @@ client_take_back(void *arg, Request *request, bool alone)
 	Server *server = arg;
 	Client *client = (Client *) ((char *) request->lane - offsetof(Client, lane));
 	const uint64_t one = 1;
-	bool tell = false;
+	/* A device that failed may have to be given up: engine_faulty(). */
+	bool tell = request->status == DEEPHASH_DEVICE;
 
 	pthread_mutex_lock(&server->lock);
 	client->outstanding--;
@@ -226,7 +227,7 @@ client_take_back(void *arg, Request *request, bool alone)
 		 */
 		if (alone)
 			write_replies(server, client);
-		tell = client->out_first || client->hang_up;
+		tell |= client->out_first || client->hang_up;
 	}
 	if (server->expecting)
 	{
