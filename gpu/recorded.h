@@ -6,7 +6,7 @@
  * it trains: these are its key.  All else lies in memory of the device whose place does
  * not change.  The first run of a key is never recorded: it loads kernels and chooses
  * plans, which a recording must not.  Where recording fails, the pass is queued each
- *time.
+ *	  time.
  */
 #ifndef GPU_RECORDED_H
 #define GPU_RECORDED_H

@@ -5,7 +5,7 @@
  *
  * A size is recorded when it comes for the second time: what libraries do only once, such
  * as loading a kernel, has then been done outside of a recording, which may not do it;
- *and sizes that come once cost nothing.
+ *	  and sizes that come once cost nothing.
  */
 #ifndef GPU_RECORDINGS_H
 #define GPU_RECORDINGS_H

@@ -10,9 +10,10 @@
  *	bulk.c        deephash_encode_array, deephash_embed_array, deephash_encode_set
  *	statement.c   deephash_encode_statement_trigger
  *	table.c       deephash_encode_table
- *	columns.c     what triggers and procedures are given: columns, how a trigger was
- *created progress.c    how far bulk encodings are recent.c      the last answers of a
- *statement rundir.c      the folder of the socket, the state file, the supervisor's lock
+ *	columns.c     what triggers and procedures are given: columns, a trigger's creation
+ *	progress.c    how far bulk encodings are
+ *	recent.c      the last answers of a statement
+ *	rundir.c      the folder of the socket, the state file, the supervisor's lock
  *	supervisor.c  the background worker that keeps the engine alive
  *	spawn.c       the engine as a child process
  *	watch.c       whether the engine still answers

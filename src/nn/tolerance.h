@@ -1,7 +1,7 @@
 /*
  * tolerance.h
  *	  How far two devices' logits may be apart, and so which bits of a code they may
- *decide differently.
+ *	  decide differently.
  *
  * Devices add in different orders and round to different precisions, so their logits are
  * not equal.  A bit can differ only where the logit lies closer to its threshold than the

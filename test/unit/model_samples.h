@@ -1,7 +1,7 @@
 /*
  * model_samples.h
  *	  A small model file with nodes of many kinds, and files in memory that are nearly
- *one.
+ *	  one.
  */
 #ifndef MODEL_SAMPLES_H
 #define MODEL_SAMPLES_H

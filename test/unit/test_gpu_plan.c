@@ -1,7 +1,7 @@
 /*
  * test_gpu_plan.c
  *	  Plans and choices of the CUDA learner (gpu/step_plan.h, choice.h, recorded.h,
- *dnn.h).
+ *	  dnn.h).
  */
 #include <setjmp.h>
 #include <stdarg.h>

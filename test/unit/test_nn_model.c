@@ -1,7 +1,7 @@
 /*
  * test_nn_model.c
  *	  The model file: round trip, running from it, what cannot be written, texts of
- *errors.
+ *	  errors.
  */
 #include "model_samples.h"
 

@@ -1,7 +1,7 @@
 /*
  * test_train_data.c
  *	  Readers of labelled pictures: CIFAR-10, folders, manifests.  Every file is made
- *here; CIFAR-10 itself only where it is to be had.
+ *	  here; CIFAR-10 itself only where it is to be had.
  */
 #include <errno.h>
 #include <ftw.h>

@@ -1,8 +1,8 @@
 /*
  * test_train_whole.c
  *	  Layers that the tape runs in ways of its own (tape_whole.c, linear layers over
- *rows), beside a plain walk over the operations: the whole batch in every node, each
- *node's memory its own.
+ *	  rows), beside a plain walk over the operations: the whole batch in every node, each
+ *	  node's memory its own.
  */
 #include <setjmp.h>
 #include <stdarg.h>
