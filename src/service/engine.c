@@ -321,7 +321,7 @@ engine_submit(Engine *engine, Request *request)
 		queue_lane(engine, lane);
 	engine->stats.queued++;
 	pthread_mutex_unlock(&engine->lock);
-	/* Who is woken with the lock held goes to sleep again at once, and loses 0.1 ms. */
+	/* Who is woken with the lock held goes to sleep again at once. */
 	pthread_cond_signal(&engine->work);
 }
 
