@@ -357,6 +357,19 @@ engine_models(Engine *engine, int *count)
 	return models_list(engine->models, count);
 }
 
+bool
+engine_is_busy(Engine *engine)
+{
+	int pictures;
+
+	pthread_mutex_lock(&engine->lock);
+	pictures = engine->stats.queued;
+	if (engine->device->callers)
+		pictures += engine->computing;
+	pthread_mutex_unlock(&engine->lock);
+	return pictures >= engine->config->threads;
+}
+
 int64_t
 engine_stalled_us(Engine *engine)
 {

@@ -85,7 +85,6 @@ static const int forbidden[] = {
 	SYS_rt_sigqueueinfo,
 	SYS_rt_tgsigqueueinfo,
 	SYS_setpriority,
-	SYS_sched_setscheduler,
 	SYS_sched_setparam,
 	SYS_sched_setattr,
 	SYS_ioprio_set,
@@ -253,6 +252,21 @@ by_first(Filter *filter, int nr, uint32_t value)
 	give_back(filter, DENY);
 }
 
+/* Of its scheduling a thread may choose its own between the two ordinary ones. */
+static void
+own_pace(Filter *filter)
+{
+	if_equal(filter, SYS_sched_setscheduler, 8);
+	load(filter, ARGUMENT(0));
+	if_equal(filter, 0, 5);
+	load(filter, ARGUMENT(1));
+	if_equal(filter, SCHED_OTHER, 1);
+	give_back(filter, SECCOMP_RET_ALLOW);
+	if_equal(filter, SCHED_BATCH, 1);
+	give_back(filter, SECCOMP_RET_ALLOW);
+	give_back(filter, DENY);
+}
+
 static void
 make_filter(Filter *filter, bool gpu)
 {
@@ -288,6 +302,7 @@ make_filter(Filter *filter, bool gpu)
 	by_first(filter, SYS_tgkill, (uint32_t) getpid());
 	/* setrlimit() */
 	by_first(filter, SYS_prlimit64, 0);
+	own_pace(filter);
 	give_back(filter, SECCOMP_RET_ALLOW);
 }
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,23 @@ expect_nothing(Server *server)
 	pthread_mutex_unlock(&server->lock);
 }
 
+/*
+ * While every thread of the engine is at work, a request that comes would only wait in
+ * its queue.  The serving thread then need not take a processor from one of them for
+ * every single request and answer: as SCHED_BATCH it gets one as soon as one is free, or
+ * when its share is due, a few milliseconds later at most, and finds several of both.
+ */
+static void
+choose_pace(Server *server)
+{
+	const struct sched_param none = {0};
+	bool patient = server->paced && engine_is_busy(server->engine);
+
+	if (patient != server->patient &&
+		sched_setscheduler(0, patient ? SCHED_BATCH : SCHED_OTHER, &none) == 0)
+		server->patient = patient;
+}
+
 /* False: the supervisor is gone, or *failure says what went wrong. */
 static bool
 loop(Server *server, int life_fd, int quit_fd, Failure *failure)
@@ -226,6 +244,7 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 			/* fd -1: poll passes over those that left. */
 			fds[n++] = (struct pollfd){.fd = client->fd, .events = events};
 		}
+		choose_pace(server);
 		if (poll(fds, n, server->draining ? 50 : 1000) < 0 && errno != EINTR)
 		{
 			say('W', "poll failed: %s", strerror(errno));
@@ -320,7 +339,10 @@ bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
 {
-	Server server = {.config = config, .device = device->name, .start_us = now_us()};
+	Server server = {.config = config,
+					 .device = device->name,
+					 .paced = sched_getscheduler(0) == SCHED_OTHER,
+					 .start_us = now_us()};
 	bool orderly = false;
 
 	failure->text[0] = '\0';

@@ -223,6 +223,8 @@ extern void engine_stats(Engine *engine, EngineStats *stats);
 extern void engine_times(Engine *engine, EngineTimes *times);
 extern void engine_times_reset(Engine *engine);
 extern ModelUse *engine_models(Engine *engine, int *count); /* as models_list */
+/* Is every thread at work, so that a new request would have to wait for one? */
+extern bool engine_is_busy(Engine *engine);
 /* How long requests have been there of which none went a step on; 0: there are none. */
 extern int64_t engine_stalled_us(Engine *engine);
 /* So much time was lost to all threads alike, and does not count. */

@@ -58,7 +58,9 @@ typedef struct Server
 	int listen_fd;
 	int64_t accept_again_us; /* out of file descriptors: not before this */
 	int64_t turned_us;		 /* when the loop turned last */
-	int wake;				 /* eventfd: there is something to do (client_take_back) */
+	bool paced;				 /* whether choose_pace() is to choose, and what it chose */
+	bool patient;
+	int wake; /* eventfd: there is something to do (client_take_back) */
 	Client *clients;
 	int nclients;
 	bool draining;

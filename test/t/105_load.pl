@@ -43,6 +43,18 @@ my @answers = map { [ finish_query($_) ] } @queries;
 is(join(' ', map { $_->[0] } @answers), join(' ', ('12|3') x 32), '32 sessions: each gets its codes');
 is(join('', map { $_->[1] } @answers), '', '... without a word');
 
+# While all threads have pictures, the thread that reads requests lets them compute.
+SKIP:
+{
+	skip 'this session has a scheduling policy of its own', 3 if policy($$) != 0;
+	my $busy = start_query($server, "DO \$\$ BEGIN LOOP
+		PERFORM deephash_encode_array((SELECT array_agg(data) FROM picture), 'm64'); END LOOP; END \$\$");
+	ok(wait_until(sub { policy($pid) == 3 }), 'the serving thread is patient under load (SCHED_BATCH)');
+	$server->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO%'");
+	like((finish_query($busy))[1], qr/canceling statement/, '... which is cancelled');
+	ok(wait_until(sub { policy($pid) == 0 }), '... and not afterwards');
+}
+
 # ----------------------------------------------------- a full queue, and who leaves it
 kill 'STOP', $pid;
 my $bulk = "SELECT count(*) FROM unnest(deephash_encode_array((SELECT array_agg(data) FROM picture), 'm64'))";
@@ -182,6 +194,13 @@ sub stop_half_way
 	end_session($holder);
 	ok(wait_until_waiting($server), '... and waits for the engine');
 	return $call;
+}
+
+# The scheduling policy of a process's first thread: 0 SCHED_OTHER, 3 SCHED_BATCH.
+sub policy
+{
+	my ($of) = @_;
+	return (split ' ', read_proc("$of/stat") =~ s/^.*\) //sr)[38];
 }
 
 # Another engine by other settings.

@@ -7,7 +7,7 @@ use Deephash;
 use IPC::Run ();
 use Exporter 'import';
 
-our @EXPORT = qw(fixture load_models image_sql engine_pid kill_engine engines start_query finish_query
+our @EXPORT = qw(fixture load_models image_sql engine_pid kill_engine engines read_proc start_query finish_query
   wait_until_waiting start_session talk end_session);
 
 # The path of a file that `make fixtures` made.

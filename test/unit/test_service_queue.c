@@ -355,9 +355,11 @@ test_callers(void **state)
 	for (int i = 0; i < 7; i++)
 		submit(&lane[i], 0, (uint64_t) i);
 	await(&running, 3);
+	assert_true(engine_is_busy(engine));
 	open_gate(&running, 1);
 	answers(1, id);
 	await(&running, 4);
+	assert_true(engine_is_busy(engine));
 	atomic_store(&lane[6].gone, true);
 	open_gate(&running, INT32_MAX);
 	answers(6, id);
@@ -365,6 +367,7 @@ test_callers(void **state)
 	assert_int_equal(stats.images, 6);
 	assert_int_equal(stats.batches, 6);
 	assert_int_equal(stats.dropped, 1);
+	assert_false(engine_is_busy(engine));
 	for (int i = 0; i < 6; i++)
 		assert_int_equal(batch[i], 1);
 	stop();

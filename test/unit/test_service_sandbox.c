@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -142,6 +143,7 @@ static void
 reach_another_process(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/nowhere"};
+	const struct sched_param pace = {.sched_priority = 1};
 	struct rlimit limit;
 	char *const argv[] = {"true", NULL};
 	int pair[2];
@@ -160,6 +162,9 @@ reach_another_process(void)
 	FORBIDDEN(syscall(SYS_process_vm_readv, getppid(), NULL, 0, NULL, 0, 0));
 	FORBIDDEN(syscall(SYS_prlimit64, getppid(), RLIMIT_NOFILE, NULL, &limit));
 	FORBIDDEN(setpriority(PRIO_PROCESS, (id_t) getppid(), 19));
+	FORBIDDEN(sched_setscheduler(getppid(), SCHED_BATCH, &pace));
+	FORBIDDEN(sched_setscheduler(0, SCHED_FIFO, &pace));
+	FORBIDDEN(sched_setscheduler(0, SCHED_RR, &pace));
 	FORBIDDEN(shmget(IPC_PRIVATE, 4096, 0600));
 	FORBIDDEN(execv("/bin/true", argv));
 	FORBIDDEN(fork());
@@ -265,6 +270,7 @@ in_thread(void *arg)
 static void
 work(void)
 {
+	const struct sched_param pace = {0};
 	struct rlimit limit;
 	bool bound = false;
 	pthread_t thread;
@@ -277,6 +283,8 @@ work(void)
 				 0) != MAP_FAILED);
 	ALLOWED(getrlimit(RLIMIT_DATA, &limit) == 0);
 	ALLOWED(setrlimit(RLIMIT_DATA, &limit) == 0);
+	ALLOWED(sched_setscheduler(0, SCHED_BATCH, &pace) == 0);
+	ALLOWED(sched_setscheduler(0, SCHED_OTHER, &pace) == 0);
 	ALLOWED(syscall(SYS_tgkill, getpid(), gettid(), 0) == 0);
 	ALLOWED(read(STDIN_FILENO, &byte, 0) == 0);
 	ALLOWED(shutdown(listener, SHUT_RDWR) == 0);
