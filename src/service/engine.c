@@ -135,15 +135,26 @@ queue_lane(Engine *engine, Lane *lane)
 	engine->ring_last = lane;
 }
 
+/* Until a request comes, or stop.  Called with the lock. */
+static void
+idle(Engine *engine, IdleThread *self)
+{
+	self->is_called = false;
+	self->next = engine->idle;
+	engine->idle = self;
+	while (!self->is_called && !engine->stop)
+		pthread_cond_wait(&self->called, &engine->lock);
+}
+
 /* The next request, lanes taking turns.  Called with the lock; NULL: stop. */
 static Request *
-next_request(Engine *engine)
+next_request(Engine *engine, IdleThread *self)
 {
 	Lane *lane;
 	Request *request;
 
 	while (!engine->stop && engine->ring_first == NULL)
-		pthread_cond_wait(&engine->work, &engine->lock);
+		idle(engine, self);
 	if (engine->stop)
 		return NULL;
 	lane = engine->ring_first;
@@ -205,6 +216,7 @@ static void *
 decoding_thread(void *arg)
 {
 	Engine *engine = arg;
+	IdleThread self = {.called = PTHREAD_COND_INITIALIZER};
 	Request *request;
 
 	for (;;)
@@ -213,7 +225,7 @@ decoding_thread(void *arg)
 		bool good = false;
 
 		pthread_mutex_lock(&engine->lock);
-		request = next_request(engine);
+		request = next_request(engine, &self);
 		pthread_mutex_unlock(&engine->lock);
 		if (request == NULL)
 			return NULL;
@@ -265,7 +277,6 @@ engine_start(const ServiceConfig *config, const NnDevice *device, const EngineUs
 	engine->user = *user;
 	engine->times = times;
 	pthread_mutex_init(&engine->lock, NULL);
-	pthread_cond_init(&engine->work, NULL);
 	pthread_cond_init(&engine->sent, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -306,6 +317,7 @@ void
 engine_submit(Engine *engine, Request *request)
 {
 	Lane *lane = request->lane;
+	IdleThread *thread;
 
 	request->next = NULL;
 	request->submit_us = now_us();
@@ -320,9 +332,16 @@ engine_submit(Engine *engine, Request *request)
 	if (!lane->waiting)
 		queue_lane(engine, lane);
 	engine->stats.queued++;
+	thread = engine->idle;
+	if (thread)
+	{
+		engine->idle = thread->next;
+		thread->is_called = true;
+	}
 	pthread_mutex_unlock(&engine->lock);
 	/* Who is woken with the lock held goes to sleep again at once. */
-	pthread_cond_signal(&engine->work);
+	if (thread)
+		pthread_cond_signal(&thread->called);
 }
 
 void
@@ -421,7 +440,8 @@ engine_stop(Engine *engine)
 {
 	pthread_mutex_lock(&engine->lock);
 	engine->stop = true;
-	pthread_cond_broadcast(&engine->work);
+	for (IdleThread *thread = engine->idle; thread; thread = thread->next)
+		pthread_cond_signal(&thread->called);
 	pthread_cond_broadcast(&engine->ready);
 	pthread_cond_broadcast(&engine->sent);
 	pthread_mutex_unlock(&engine->lock);
@@ -435,7 +455,6 @@ engine_stop(Engine *engine)
 	free_list(engine->ready_first);
 	if (engine->models)
 		models_destroy(engine->models);
-	pthread_cond_destroy(&engine->work);
 	pthread_cond_destroy(&engine->sent);
 	pthread_cond_destroy(&engine->ready);
 	pthread_mutex_destroy(&engine->lock);

@@ -26,6 +26,14 @@ typedef struct Flight
 	Request **request; /* batch_size places; NULL: dropped */
 } Flight;
 
+/* A decoding thread that has nothing to do. */
+typedef struct IdleThread
+{
+	pthread_cond_t called; /* with is_called, or stop */
+	bool is_called;
+	struct IdleThread *next;
+} IdleThread;
+
 struct Engine
 {
 	const ServiceConfig *config;
@@ -36,11 +44,11 @@ struct Engine
 	pthread_t *thread;
 
 	pthread_mutex_t lock;
-	pthread_cond_t work;  /* some lane has a request, or stop */
 	pthread_cond_t ready; /* a picture was decoded, or one less will be, or a batch came
 						   * back, or stop */
 	pthread_cond_t sent;  /* a batch was sent, or stop */
 	bool stop;
+	IdleThread *idle;				   /* who came last first: its caches are warm */
 	Lane *ring_first, *ring_last;	   /* lanes with requests, next in turn first */
 	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
 	EngineStats stats;

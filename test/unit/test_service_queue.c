@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "service_cache.h"
+#include "service/engine.h"
 #include "service_requests.h"
 
 #define ONE_HOUR_US INT64_C(3600000000)
@@ -22,7 +23,8 @@ typedef struct Gate
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static Gate loading, running;
-static int batch[1000]; /* images of each forward pass */
+static int batch[1000];		/* images of each forward pass */
+static pthread_t who[1000]; /* ran it */
 
 static int
 pass(Gate *gate)
@@ -66,7 +68,10 @@ gated_load(const NnGraph *graph, int max_batch, int threads, NnError *err)
 static bool
 gated_run(NnNet *net, const uint8_t *images, int n, float *out, NnError *err)
 {
-	batch[pass(&running)] = n;
+	int number = pass(&running);
+
+	batch[number] = n;
+	who[number] = pthread_self();
 	return nn_cpu_device.run(net, images, n, out, err);
 }
 
@@ -373,6 +378,46 @@ test_callers(void **state)
 	stop();
 }
 
+/* Wait until n threads have nothing to do. */
+static void
+await_idle(int n)
+{
+	int idle;
+
+	do
+	{
+		idle = 0;
+		pthread_mutex_lock(&engine->lock);
+		for (IdleThread *thread = engine->idle; thread; thread = thread->next)
+			idle++;
+		pthread_mutex_unlock(&engine->lock);
+		assert_true(idle <= n);
+		usleep(1000);
+	} while (idle < n);
+}
+
+/* Requests that come one by one all go to the thread whose caches are warm. */
+static void
+test_last_thread_first(void **state)
+{
+	Lane lane = {.gone = false};
+	uint64_t id;
+
+	(void) state;
+	start_with(true, 4, 8, 0);
+	open_gate(&loading, 1);
+	open_gate(&running, INT32_MAX);
+	for (int i = 0; i < 10; i++)
+	{
+		await_idle(4);
+		submit(&lane, 0, (uint64_t) i);
+		answers(1, &id);
+		assert_int_equal(id, i);
+		assert_true(pthread_equal(who[i], who[0]));
+	}
+	stop();
+}
+
 int
 main(void)
 {
@@ -385,6 +430,7 @@ main(void)
 		cmocka_unit_test(test_who_leaves_is_dropped),
 		cmocka_unit_test(test_stop_while_busy),
 		cmocka_unit_test(test_callers),
+		cmocka_unit_test(test_last_thread_first),
 	};
 
 	return cmocka_run_group_tests(tests, cache_setup, cache_teardown);
