@@ -16,6 +16,7 @@
 
 #include "nn/device.h"
 #include "nn/kernels.h"
+#include "nn/memory.h"
 #include "nn/op.h"
 #include "nn/plan.h"
 
@@ -86,7 +87,7 @@ take(NnNet *net, float **memory, size_t floats, const char *what, NnError *err)
 {
 	size_t bytes = bytes_of(floats);
 
-	*memory = bytes ? aligned_alloc(64, bytes) : NULL;
+	*memory = bytes ? nn_alloc(bytes) : NULL;
 	if (bytes && *memory == NULL)
 		return nn_fail(err, "out of memory: %.1f MB for the %s", (double) bytes / 1e6,
 					   what);

@@ -2,6 +2,7 @@
  * tape_memory.c
  *	  When each buffer of a tape is in use, where it lies, and the memory for all.
  */
+#include "nn/memory.h"
 #include "training/tape/place.h"
 #include "training/tape/tape_internal.h"
 
@@ -30,13 +31,9 @@ rounded(size_t floats)
 static void *
 take(Tape *t, size_t bytes, bool *ok)
 {
-	void *p = NULL;
+	void *p = *ok ? nn_alloc(bytes) : NULL;
 
-	if (*ok && posix_memalign(&p, 64, bytes ? (bytes + 63) / 64 * 64 : 64) != 0)
-	{
-		*ok = false;
-		return NULL;
-	}
+	*ok = p != NULL;
 	if (p)
 		t->memory += bytes;
 	return p;
