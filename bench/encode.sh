@@ -24,6 +24,7 @@ sessions=${SESSIONS:-1 2 8 32}
 data=$(realpath -m "${DEEPHASH_DATA:-../shared/data}")
 threads=$(nproc)
 batch=32
+lone_seconds=0.4
 
 if [ -z "${ENCODE_INSIDE:-}" ]; then
 	export ENCODE_INSIDE=1 POSTGRES_CONF="shared_buffers = '512MB'
@@ -167,6 +168,33 @@ round() { # MODEL
 	bare "$1"
 }
 
+# What one request alone takes beyond decoding and computing, from many short turns: it is
+# less than the machine's speed changes within seconds.
+lone() { # MODEL
+	local r
+	: >"$work/lone"
+	for ((r = 0; r < 5 * rounds; r++)); do
+		lone_bare "$1"
+		sql -c "SELECT 'given', lone($lone_seconds, false)" -F ' ' >>"$work/lone"
+		lone_bare "$1"
+		sql -c "SELECT 'fetched', lone($lone_seconds, true)" -F ' ' >>"$work/lone"
+	done
+	lone_bare "$1"
+	lone_line given 'one request alone over bare, its picture at hand:'
+	lone_line fetched '... with what fetching it from its table takes:  '
+}
+
+lone_bare() { # MODEL
+	echo "bare $(build/bench/encode alone "$work/$1" "$work/$1.list" "$threads" $lone_seconds "$device" | median)" >>"$work/lone"
+}
+
+lone_line() { # WHAT TEXT
+	awk -v what="$1" '{ if (p == what) print v - ($2 + before) / 2; before = p == "bare" ? v : before; p = $1; v = $2 }' "$work/lone" |
+		sort -g | awk -v text="$2" '{ v[NR] = $1 }
+		function q(f) { return v[int(1 + f * (NR - 1) + 0.5)] }
+		END { printf "  %s %.2f ms (quartiles %.2f to %.2f)\n", text, q(0.5), q(0.25), q(0.75) }'
+}
+
 # ---------------------------------------------------------------------- a model
 
 # The network alone in full batches, and in PyTorch: medians of three.
@@ -210,6 +238,7 @@ measure() { # MODEL
 	echo "$1: $(wc -l <"$work/$1.list") $about, $(awk '{ system("stat -Lc %s " $0) }' "$work/$1.list" |
 		awk '{ n += $1 } END { printf "%.1f", n / NR / 1000 }') kB each; statements of $images pictures; load $(load)"
 	awk -v batch=$batch -v sessions="$sessions" -f bench/encode/table.awk "$work/log"
+	lone "$1"
 	[ "$device" = cpu ] && [ -z "${PEER:-}" ] || network "$1"
 	echo "  ($((SECONDS - started)) s)"
 }

@@ -82,6 +82,37 @@ CREATE FUNCTION rates(of_what text) RETURNS text LANGUAGE sql AS $$
 	FROM timing, (SELECT max(at) AS last FROM timing WHERE what = of_what AND session = 1) s
 	WHERE what = of_what$$;
 
+-- A picture at a time, from the first on as the bare engine does: the median of its
+-- milliseconds, with what it takes to fetch the picture from its table or without.
+CREATE FUNCTION lone(of_seconds float8, fetching boolean) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	total int := (SELECT count(*) FROM photo);
+	image bytea;
+	code hashcode;
+	start timestamptz;
+	stop_at timestamptz;
+	ms float8[] := '{}';
+BEGIN
+	FOR picture IN -3 .. 1000000 LOOP
+		IF picture = 0 THEN
+			stop_at := clock_timestamp() + of_seconds * interval '1 second';
+		END IF;
+		EXIT WHEN clock_timestamp() > stop_at AND picture > 1;
+		IF fetching THEN
+			start := clock_timestamp();
+			code := deephash_encode(jpeg, 'm') FROM photo WHERE id = (picture + total) % total;
+		ELSE
+			image := jpeg || ''::bytea FROM photo WHERE id = (picture + total) % total;
+			start := clock_timestamp();
+			code := deephash_encode(image, 'm');
+		END IF;
+		IF picture >= 0 THEN
+			ms := ms || 1000 * (seconds(clock_timestamp()) - seconds(start));
+		END IF;
+	END LOOP;
+	RETURN (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY m) FROM unnest(ms) m);
+END $$;
+
 -- Before and after a statement that encodes many pictures; after it the same line,
 -- without latencies.
 CREATE TABLE mark (start timestamptz, session_cpu float8, engine_cpu float8);

@@ -59,6 +59,4 @@ END {
 	row("copy_statement", "COPY, statement trigger")
 	row("table", "CALL deephash_encode_table")
 	printf "  JPEG decoding and resizing: %.1f %% of the bare engine's CPU\n", 100 * decoding
-	if ((1 in p50) && ("bare_alone" in p50))
-		printf "  one request alone over bare: %.3f ms\n", median(p50[1]) - median(p50["bare_alone"])
 }
