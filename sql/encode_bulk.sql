@@ -98,6 +98,10 @@ SET ROLE encode_clerk;
 INSERT INTO part SELECT 0, data FROM picture WHERE id = 1;
 RESET ROLE;
 SELECT count(code) FROM part WHERE id = 0;
+-- a rule that replaces UPDATE would lose the codes
+CREATE RULE elsewhere AS ON UPDATE TO part DO INSTEAD NOTHING;
+INSERT INTO part SELECT 1, data FROM picture WHERE id = 1;
+DROP RULE elsewhere ON part;
 
 -- images that are refused or go away take their codes with them, whoever gave them
 CREATE TABLE kept (id int PRIMARY KEY, jpeg bytea, code hashcode(64));

@@ -7,6 +7,8 @@
 
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteDefine.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -49,6 +51,28 @@ encoder_refuse_generated(Relation table, int column, const char *purpose,
 			 errdetail("It cannot be the %s column: generated columns are computed "
 					   "when BEFORE triggers are done, and nobody else writes them.",
 					   purpose)));
+}
+
+void
+encoder_refuse_rules(Relation table, const char *caller)
+{
+	RuleLock *rules = table->rd_rules;
+
+	for (int i = 0; rules && i < rules->numLocks; i++)
+	{
+		const RewriteRule *rule = rules->rules[i];
+		bool fires =
+			rule->enabled == RULE_FIRES_ON_ORIGIN || rule->enabled == RULE_FIRES_ALWAYS;
+
+		if (fires && rule->isInstead && rule->event == CMD_UPDATE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s: table \"%s\" has a rule ON UPDATE DO INSTEAD", caller,
+							RelationGetRelationName(table)),
+					 errdetail("Codes are written by UPDATE, which the rule replaces."),
+					 errhint("Disable the rule (ALTER TABLE ... DISABLE RULE), or let the "
+							 "row trigger deephash_encode_trigger write the codes.")));
+	}
 }
 
 void

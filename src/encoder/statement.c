@@ -354,6 +354,7 @@ deephash_encode_statement_trigger(PG_FUNCTION_ARGS)
 	code = encoder_find_column(job.table, argument[1],
 							   encoder_hashcode_type(job.model.schema), "code", CALLER);
 	encoder_refuse_generated(job.table, code, "code", CALLER);
+	encoder_refuse_rules(job.table, CALLER);
 	encoder_check_length(job.table, code, &job.model);
 	job.image = quote_identifier(argument[0]);
 	job.code = quote_identifier(argument[1]);

@@ -448,6 +448,7 @@ describe_table(Job *job, Oid oid, const char *image, const char *code)
 	column = encoder_find_column(table, code, encoder_hashcode_type(job->model.schema),
 								 "code", CALLER);
 	encoder_refuse_generated(table, column, "code", CALLER);
+	encoder_refuse_rules(table, CALLER);
 	encoder_check_length(table, column, &job->model);
 	job->table = quote_qualified_identifier(
 		get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table));
