@@ -17,10 +17,10 @@
  * pictures in the host's memory and end with the outputs there.  A device that serves
  * infers as deephash-encoder has it do: two batches under way, back come codes.
  *
- * Prints one line: training and inference in pictures a second, memory of the step and of
- * the inference in MB, multiply-adds of one picture in millions.  On the CPU the memory
- *of the step is what the process grew by at most until training ended, as peer.py counts.
- *About prints the device.
+ * Prints one line: training and inference in pictures a second, memory of the step and
+ * of the inference in MB, multiply-adds of one picture in millions.  On the CPU the
+ * memory of the step is what the process grew by at most until training ended, as
+ * peer.py counts.  About prints the device.
  */
 #include <getopt.h>
 #include <math.h>

@@ -2,8 +2,9 @@
  * hamming_kernels.c
  *	  Times every set of Hamming kernels this CPU runs over packed arrays.
  *
- *	  gcc -O2 -std=gnu17 -Isrc bench/hamming_kernels.c src/hamming/[a-z]*.c -o
- *build/hamming_kernels build/hamming_kernels [KIB]
+ *	gcc -O2 -std=gnu17 -Isrc -o build/hamming_kernels bench/hamming_kernels.c \
+ *		src/hamming/[a-z]*.c
+ *	build/hamming_kernels [KIB]
  *
  * KIB is the size of the array of codes (default 1024: it stays in the level 2
  * cache of most CPUs).  Prints the best of many passes, in milliseconds per

@@ -1,14 +1,13 @@
 /*
  * peak.cu
- *	  What this GPU does at most: products of matrices by cuBLAS, and copies in its
- *memory.
+ *	  What this GPU does at most: products of matrices (cuBLAS), copies in its memory.
  *
  *	peak [SECONDS]
  *
  * Prints one line: TFLOP/s in float32, TF32 and bf16 (the sums in float32), of random
- *matrices of 8192 x 8192, the best of three measurements of SECONDS (0.3) each, and GB/s
- *of a copy of 1 GB within the GPU's memory, read and written bytes counted.  Nothing else
- *should use the GPU.
+ * matrices of 8192 x 8192, the best of three measurements of SECONDS (0.3) each, and
+ * GB/s of a copy of 1 GB within the GPU's memory, read and written bytes counted.
+ * Nothing else should use the GPU.
  */
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
