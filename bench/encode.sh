@@ -123,10 +123,11 @@ bare_alone() { # MODEL: latencies
 		END { print "bare_alone", 1000 * NR / sum, "- -", p(0.5), p(0.95), p(0.99) }' >>"$work/log"
 }
 
-together() { # WHAT SESSIONS STATEMENT: one picture at a time each
+together() { # WHAT SESSIONS STATEMENT [BESIDE]: one picture at a time each, beside another query
 	local i long
 	long=$(awk -v s="$seconds" -v n="$2" -v r="$rate" 'BEGIN { print (4 * n / r > s ? 4 * n / r : s) }')
 	sql -c "TRUNCATE begun, timing, spent"
+	[ -z "${4:-}" ] || sql -c "$4" >"$work/session.beside" 2>&1 &
 	for ((i = 1; i <= $2; i++)); do
 		PGAPPNAME=encode_session sql -c "SELECT encode_alone('$1', $i, \$s\$$3\$s\$)" >"$work/session.$i" 2>&1 &
 	done
@@ -156,6 +157,7 @@ round() { # MODEL
 		[ "$n" != 1 ] || bare_alone "$1"
 		bare "$1"
 	done
+	together beside 1 "PERFORM deephash_encode(jpeg, 'm') FROM photo WHERE id = picture" "SELECT bulk_load()"
 	together insert 1 "INSERT INTO by_row SELECT id, jpeg FROM photo WHERE id = picture"
 	many array "SELECT cardinality(deephash_encode_array(array_agg(jpeg), 'm')) FROM ($rows) s"
 	many set "SELECT count(code) FROM deephash_encode_set((SELECT array_agg(jpeg) FROM ($rows) s), 'm')"

@@ -64,6 +64,14 @@ END $loop$ $format$, statement);
 	PERFORM pg_temp.loop(what, session);
 END $make$;
 
+-- Encode all pictures in one statement after another, as long as the sessions above do.
+CREATE FUNCTION bulk_load() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE clock_timestamp() < coalesce((SELECT stop FROM begun), 'infinity') LOOP
+		PERFORM count(code) FROM deephash_encode_set((SELECT array_agg(jpeg) FROM photo), 'm');
+	END LOOP;
+END $$;
+
 -- One line of a measurement by single pictures: pictures a second, CPU milliseconds a
 -- picture of the engine and of sessions, latencies in milliseconds.  A session's rate
 -- counts from the end of its first picture to the end of its last, so that it does not

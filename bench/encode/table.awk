@@ -37,7 +37,7 @@ END {
 			if (i == 6) p95[what] = p95[what] " " f[n, i]
 			if (i == 7) p99[what] = p99[what] " " f[n, i]
 		}
-		if (what == "bare" || what == "bare_alone") continue
+		if (what == "bare" || what == "bare_alone" || what == "beside") continue
 		for (a = n; a > 1 && f[a, 1] != "bare"; a--);
 		for (b = n; b < NR && f[b, 1] != "bare"; b++);
 		if (f[b, 1] != "bare") b = a
@@ -46,11 +46,15 @@ END {
 	}
 	decoding = median(session["bare"]) / median(engine["bare"])
 	delete session["bare"]
+	# The processors were the bulk load's.
+	delete engine["beside"]
+	delete session["beside"]
 	printf "  %-38s %8s %8s %8s %8s %8s %8s %8s %8s\n", "", "images/s", "of bare", "engine", "session", "of bare", "p50 ms", "p95", "p99"
 	row("bare", "bare engine, batches of " batch)
 	row("bare_alone", "bare engine, one by one")
 	for (i = split(sessions, s, " "); i > 0; i--) order[i] = s[i]
 	for (i = 1; i in order; i++) row(order[i], "deephash_encode, sessions: " order[i])
+	row("beside", "one session, beside a bulk load")
 	row("array", "deephash_encode_array")
 	row("set", "deephash_encode_set")
 	row("insert", "INSERT of single rows, row trigger")
