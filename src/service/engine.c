@@ -14,6 +14,10 @@
 /* A device that fails this often in a row is given up, with the process. */
 #define MAX_FAULTS 3
 
+/* Of pictures, that a new client's request would have to wait in a queue
+ * (engine_has_queue). */
+#define QUEUE_ROUNDS 2
+
 void
 request_free(Request *request)
 {
@@ -133,6 +137,7 @@ queue_lane(Engine *engine, Lane *lane)
 	else
 		engine->ring_last->next = lane;
 	engine->ring_last = lane;
+	engine->lanes_waiting++;
 }
 
 /* Until a request comes, or stop.  Called with the lock. */
@@ -159,6 +164,7 @@ next_request(Engine *engine, IdleThread *self)
 		return NULL;
 	lane = engine->ring_first;
 	engine->ring_first = lane->next;
+	engine->lanes_waiting--;
 	request = lane->first;
 	lane->first = request->next;
 	request->next = NULL;
@@ -377,16 +383,14 @@ engine_models(Engine *engine, int *count)
 }
 
 bool
-engine_is_busy(Engine *engine)
+engine_has_queue(Engine *engine)
 {
-	int pictures;
+	int waiting;
 
 	pthread_mutex_lock(&engine->lock);
-	pictures = engine->stats.queued;
-	if (engine->device->callers)
-		pictures += engine->computing;
+	waiting = engine->lanes_waiting;
 	pthread_mutex_unlock(&engine->lock);
-	return pictures >= engine->config->threads;
+	return waiting >= QUEUE_ROUNDS * engine->config->threads;
 }
 
 int64_t

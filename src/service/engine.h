@@ -50,6 +50,7 @@ struct Engine
 	bool stop;
 	IdleThread *idle;				   /* who came last first: its caches are warm */
 	Lane *ring_first, *ring_last;	   /* lanes with requests, next in turn first */
+	int lanes_waiting;				   /* there */
 	Request *ready_first, *ready_last; /* decoded pictures, oldest first */
 	EngineStats stats;
 	EngineTimes *times; /* the caller's */

@@ -195,16 +195,17 @@ expect_nothing(Server *server)
 }
 
 /*
- * While every thread of the engine is at work, a request that comes would only wait in
- * its queue.  The serving thread then need not take a processor from one of them for
- * every single request and answer: as SCHED_BATCH it gets one as soon as one is free, or
- * when its share is due, a few milliseconds later at most, and finds several of both.
+ * While many clients wait, a request that comes would only wait behind them.  The serving
+ * thread then need not take a processor from those that compute for every single request
+ * and answer: as SCHED_BATCH it gets one as soon as one is free, or when its share is
+ * due, some milliseconds later, and finds several of both.  Where only one client waits,
+ * if with a thousand requests, another's would be next, and there is hurry.
  */
 static void
 choose_pace(Server *server)
 {
 	const struct sched_param none = {0};
-	bool patient = server->paced && engine_is_busy(server->engine);
+	bool patient = server->paced && engine_has_queue(server->engine);
 
 	if (patient != server->patient &&
 		sched_setscheduler(0, patient ? SCHED_BATCH : SCHED_OTHER, &none) == 0)

@@ -223,8 +223,9 @@ extern void engine_stats(Engine *engine, EngineStats *stats);
 extern void engine_times(Engine *engine, EngineTimes *times);
 extern void engine_times_reset(Engine *engine);
 extern ModelUse *engine_models(Engine *engine, int *count); /* as models_list */
-/* Is every thread at work, so that a new request would have to wait for one? */
-extern bool engine_is_busy(Engine *engine);
+/* Do so many clients wait that another's request would wait for QUEUE_ROUNDS pictures of
+ * every thread? */
+extern bool engine_has_queue(Engine *engine);
 /* How long requests have been there of which none went a step on; 0: there are none. */
 extern int64_t engine_stalled_us(Engine *engine);
 /* So much time was lost to all threads alike, and does not count. */
