@@ -101,6 +101,7 @@ SELECT count(code) FROM part WHERE id = 0;
 -- a rule that replaces UPDATE would lose the codes
 CREATE RULE elsewhere AS ON UPDATE TO part DO INSTEAD NOTHING;
 INSERT INTO part SELECT 1, data FROM picture WHERE id = 1;
+INSERT INTO part VALUES (1, NULL);
 DROP RULE elsewhere ON part;
 
 -- images that are refused or go away take their codes with them, whoever gave them

@@ -7,8 +7,6 @@
 
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
-#include "rewrite/prs2lock.h"
-#include "rewrite/rewriteDefine.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -54,25 +52,18 @@ encoder_refuse_generated(Relation table, int column, const char *purpose,
 }
 
 void
-encoder_refuse_rules(Relation table, const char *caller)
+encoder_check_update(int rc, const char *table, const char *caller)
 {
-	RuleLock *rules = table->rd_rules;
-
-	for (int i = 0; rules && i < rules->numLocks; i++)
-	{
-		const RewriteRule *rule = rules->rules[i];
-		bool fires =
-			rule->enabled == RULE_FIRES_ON_ORIGIN || rule->enabled == RULE_FIRES_ALWAYS;
-
-		if (fires && rule->isInstead && rule->event == CMD_UPDATE)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("%s: table \"%s\" has a rule ON UPDATE DO INSTEAD", caller,
-							RelationGetRelationName(table)),
-					 errdetail("Codes are written by UPDATE, which the rule replaces."),
-					 errhint("Disable the rule (ALTER TABLE ... DISABLE RULE), or let the "
-							 "row trigger deephash_encode_trigger write the codes.")));
-	}
+	if (rc == SPI_OK_UPDATE)
+		return;
+	if (rc != SPI_OK_REWRITTEN)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s: a rule replaces every UPDATE of table \"%s\"", caller, table),
+			 errdetail("Codes are written by UPDATE."),
+			 errhint("Disable the rule (ALTER TABLE ... DISABLE RULE), or let the row "
+					 "trigger deephash_encode_trigger write the codes.")));
 }
 
 void

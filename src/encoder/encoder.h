@@ -141,8 +141,8 @@ extern int encoder_find_column(Relation table, const char *name, Oid type,
 /* An ERROR for a generated column: only the server writes it, after BEFORE triggers. */
 extern void encoder_refuse_generated(Relation table, int column, const char *purpose,
 									 const char *caller);
-/* An ERROR for a table whose UPDATEs a rule replaces: codes could not be written. */
-extern void encoder_refuse_rules(Relation table, const char *caller);
+/* An ERROR unless this is what SPI says of an UPDATE that it made. */
+extern void encoder_check_update(int rc, const char *table, const char *caller);
 /* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
 extern void encoder_check_length(Relation table, int column, const ModelEntry *model);
 

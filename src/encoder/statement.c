@@ -265,8 +265,7 @@ write_code(Job *job, SPITupleTable *row, const EncoderReply *reply)
 		value[i + 1] = SPI_getbinval(row->vals[0], row->tupdesc, i + 2, &isnull);
 	}
 	rc = run_update(job, value, nulls);
-	if (rc != SPI_OK_UPDATE)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	encoder_check_update(rc, RelationGetRelationName(job->table), CALLER);
 	if (SPI_processed == 0)
 		job->not_written++;
 }
@@ -354,7 +353,6 @@ deephash_encode_statement_trigger(PG_FUNCTION_ARGS)
 	code = encoder_find_column(job.table, argument[1],
 							   encoder_hashcode_type(job.model.schema), "code", CALLER);
 	encoder_refuse_generated(job.table, code, "code", CALLER);
-	encoder_refuse_rules(job.table, CALLER);
 	encoder_check_length(job.table, code, &job.model);
 	job.image = quote_identifier(argument[0]);
 	job.code = quote_identifier(argument[1]);

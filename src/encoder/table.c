@@ -118,8 +118,8 @@ prepare_plans(Job *job, const char *image, const char *code, Oid code_type)
 		3, change);
 }
 
-static void
-execute(SPIPlanPtr plan, const Place *place, Datum code, int expected)
+static int
+execute(SPIPlanPtr plan, const Place *place, Datum code)
 {
 	Datum value[3] = {ObjectIdGetDatum(place->table), PointerGetDatum(&place->tid), code};
 	/* SPI leaves its own context behind, which lives as long as the CALL. */
@@ -127,8 +127,7 @@ execute(SPIPlanPtr plan, const Place *place, Datum code, int expected)
 	int rc = SPI_execute_plan(plan, value, NULL, false, 0);
 
 	MemoryContextSwitchTo(context);
-	if (rc != expected)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	return rc;
 }
 
 /* ------------------------------------------------------------------- reports */
@@ -225,9 +224,12 @@ run_batch(Job *job, const Place *places, int n)
 		const Place *place = &places[taken++];
 		bool isnull;
 		bytea *file;
+		int rc;
 
 		CHECK_FOR_INTERRUPTS();
-		execute(job->image, place, (Datum) 0, SPI_OK_SELECT);
+		rc = execute(job->image, place, (Datum) 0);
+		if (rc != SPI_OK_SELECT)
+			elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 		if (SPI_processed == 0)
 		{
 			job->changed++;
@@ -250,7 +252,8 @@ run_batch(Job *job, const Place *places, int n)
 			refused_image(job, whose[i], &item[i].reply);
 			continue;
 		}
-		execute(job->update, whose[i], encoder_code(&item[i].reply), SPI_OK_UPDATE);
+		encoder_check_update(execute(job->update, whose[i], encoder_code(&item[i].reply)),
+							 get_rel_name(job->progress.table), CALLER);
 		if (SPI_processed == 1)
 			job->made++;
 		else
@@ -448,7 +451,6 @@ describe_table(Job *job, Oid oid, const char *image, const char *code)
 	column = encoder_find_column(table, code, encoder_hashcode_type(job->model.schema),
 								 "code", CALLER);
 	encoder_refuse_generated(table, column, "code", CALLER);
-	encoder_refuse_rules(table, CALLER);
 	encoder_check_length(table, column, &job->model);
 	job->table = quote_qualified_identifier(
 		get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table));
