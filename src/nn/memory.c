@@ -4,7 +4,7 @@
  */
 #include "nn/memory.h"
 
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -14,14 +14,20 @@
 void *
 nn_alloc(size_t bytes)
 {
-	bool huge = bytes >= HUGE_PAGE;
 	void *memory;
 
-	if (posix_memalign(&memory, huge ? HUGE_PAGE : VECTOR, bytes ? bytes : 1) != 0)
+	if (posix_memalign(&memory, VECTOR, bytes ? bytes : 1) != 0)
 		return NULL;
-	/* Whole ones only, so that no more is taken than was asked for.  It is advice: a
-	 * kernel that has none gives small ones. */
-	if (huge)
-		madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+
+	/*
+	 * Only those that lie wholly within, so that no more memory is taken than was asked
+	 * for; to align the beginning would cost addresses, which a limit counts.  It is
+	 * advice: a kernel that has none gives small ones.
+	 */
+	uintptr_t begin = ((uintptr_t) memory + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	uintptr_t end = ((uintptr_t) memory + bytes) & ~(HUGE_PAGE - 1);
+
+	if (begin < end)
+		madvise((void *) begin, end - begin, MADV_HUGEPAGE);
 	return memory;
 }
