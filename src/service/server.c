@@ -205,9 +205,11 @@ static void
 choose_pace(Server *server)
 {
 	const struct sched_param none = {0};
-	bool patient = server->paced && engine_has_queue(server->engine);
+	bool patient = engine_has_queue(server->engine);
 
+	/* Whatever else somebody may have chosen for this thread stays. */
 	if (patient != server->patient &&
+		sched_getscheduler(0) == (server->patient ? SCHED_BATCH : SCHED_OTHER) &&
 		sched_setscheduler(0, patient ? SCHED_BATCH : SCHED_OTHER, &none) == 0)
 		server->patient = patient;
 }
@@ -246,7 +248,9 @@ loop(Server *server, int life_fd, int quit_fd, Failure *failure)
 			fds[n++] = (struct pollfd){.fd = client->fd, .events = events};
 		}
 		choose_pace(server);
-		if (poll(fds, n, server->draining ? 50 : 1000) < 0 && errno != EINTR)
+		/* Patience shall not outlast the queue: nobody tells of its end. */
+		if (poll(fds, n, server->draining || server->patient ? 50 : 1000) < 0 &&
+			errno != EINTR)
 		{
 			say('W', "poll failed: %s", strerror(errno));
 			break;
@@ -340,10 +344,7 @@ bool
 serve(const ServiceConfig *config, const NnDevice *device, const char *device_text,
 	  int life_fd, int quit_fd, Failure *failure)
 {
-	Server server = {.config = config,
-					 .device = device->name,
-					 .paced = sched_getscheduler(0) == SCHED_OTHER,
-					 .start_us = now_us()};
+	Server server = {.config = config, .device = device->name, .start_us = now_us()};
 	bool orderly = false;
 
 	failure->text[0] = '\0';

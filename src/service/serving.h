@@ -58,9 +58,8 @@ typedef struct Server
 	int listen_fd;
 	int64_t accept_again_us; /* out of file descriptors: not before this */
 	int64_t turned_us;		 /* when the loop turned last */
-	bool paced;				 /* whether choose_pace() is to choose, and what it chose */
-	bool patient;
-	int wake; /* eventfd: there is something to do (client_take_back) */
+	bool patient;			 /* what choose_pace() chose */
+	int wake;				 /* eventfd: there is something to do (client_take_back) */
 	Client *clients;
 	int nclients;
 	bool draining;
