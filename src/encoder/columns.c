@@ -52,7 +52,7 @@ encoder_refuse_generated(Relation table, int column, const char *purpose,
 }
 
 void
-encoder_check_update(int rc, const char *table, const char *caller)
+encoder_check_update(int rc, Oid table, const char *caller)
 {
 	if (rc == SPI_OK_UPDATE)
 		return;
@@ -60,7 +60,8 @@ encoder_check_update(int rc, const char *table, const char *caller)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s: a rule replaces every UPDATE of table \"%s\"", caller, table),
+			 errmsg("%s: a rule replaces every UPDATE of table \"%s\"", caller,
+					get_rel_name(table)),
 			 errdetail("Codes are written by UPDATE."),
 			 errhint("Disable the rule (ALTER TABLE ... DISABLE RULE), or let the row "
 					 "trigger deephash_encode_trigger write the codes.")));

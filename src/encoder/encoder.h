@@ -142,7 +142,7 @@ extern int encoder_find_column(Relation table, const char *name, Oid type,
 extern void encoder_refuse_generated(Relation table, int column, const char *purpose,
 									 const char *caller);
 /* An ERROR unless this is what SPI says of an UPDATE that it made. */
-extern void encoder_check_update(int rc, const char *table, const char *caller);
+extern void encoder_check_update(int rc, Oid table, const char *caller);
 /* A column hashcode(n) must have the model's n; a plain hashcode takes any. */
 extern void encoder_check_length(Relation table, int column, const ModelEntry *model);
 

@@ -265,7 +265,7 @@ write_code(Job *job, SPITupleTable *row, const EncoderReply *reply)
 		value[i + 1] = SPI_getbinval(row->vals[0], row->tupdesc, i + 2, &isnull);
 	}
 	rc = run_update(job, value, nulls);
-	encoder_check_update(rc, RelationGetRelationName(job->table), CALLER);
+	encoder_check_update(rc, RelationGetRelid(job->table), CALLER);
 	if (SPI_processed == 0)
 		job->not_written++;
 }

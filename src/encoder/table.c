@@ -253,7 +253,7 @@ run_batch(Job *job, const Place *places, int n)
 			continue;
 		}
 		encoder_check_update(execute(job->update, whose[i], encoder_code(&item[i].reply)),
-							 get_rel_name(job->progress.table), CALLER);
+							 job->progress.table, CALLER);
 		if (SPI_processed == 1)
 			job->made++;
 		else
