@@ -68,7 +68,6 @@ work(void *arg)
 	for (;;)
 	{
 		int begin, end;
-		bool last;
 
 		while (!pool->stop && pool->job == seen)
 			pthread_cond_wait(&pool->work, &pool->lock);
@@ -80,12 +79,13 @@ work(void *arg)
 		if (begin < end)
 			pool->fn(pool->arg, begin, end, me->number);
 		pthread_mutex_lock(&pool->lock);
-		last = --pool->left == 0;
-		pthread_mutex_unlock(&pool->lock);
-		/* Who is woken with the lock held goes to sleep again at once. */
-		if (last)
+		if (--pool->left == 0)
+		{
+			/* Who is woken with the lock held goes to sleep again at once. */
+			pthread_mutex_unlock(&pool->lock);
 			pthread_cond_signal(&pool->done);
-		pthread_mutex_lock(&pool->lock);
+			pthread_mutex_lock(&pool->lock);
+		}
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
