@@ -46,13 +46,15 @@ is(join('', map { $_->[1] } @answers), '', '... without a word');
 # While many sessions wait, the thread that reads requests lets the others compute.
 SKIP:
 {
-	skip 'this session has a scheduling policy of its own', 3 if policy($$) != 0;
+	skip 'this session has a scheduling policy of its own', 7 if policy($$) != 0;
 	set('deephash.encoder_threads = 1');
 	$pid = engine_pid($server);
 	@queries = map { start_query($server, "DO \$\$ BEGIN LOOP
 		PERFORM deephash_encode_array((SELECT array_agg(data) FROM picture), 'm64'); END LOOP; END \$\$") } 1 .. 6;
 	ok(wait_until(sub { policy($pid) == 3 }), 'the serving thread is patient under load (SCHED_BATCH)');
-	$server->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO%'");
+	my $loops = "FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'";
+	ok(wait_until(sub { $server->safe_psql('postgres', "SELECT count(*) $loops") == 6 }), '... of six sessions');
+	$server->safe_psql('postgres', "SELECT pg_cancel_backend(pid) $loops");
 	is(scalar(grep { (finish_query($_))[1] =~ /canceling statement/ } @queries), 6, '... which is cancelled');
 	ok(wait_until(sub { policy($pid) == 0 }), '... and not afterwards');
 	set('deephash.encoder_threads = 2');
