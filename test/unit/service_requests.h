@@ -19,6 +19,7 @@ typedef struct Answers
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	Request *first, **end;
+	int lone; /* answers while no other request was in work */
 } Answers;
 
 static void
@@ -26,8 +27,8 @@ answers_take_back(void *arg, Request *request, bool alone)
 {
 	Answers *answers = arg;
 
-	(void) alone;
 	pthread_mutex_lock(&answers->lock);
+	answers->lone += alone;
 	request->next = NULL;
 	*answers->end = request;
 	answers->end = &request->next;

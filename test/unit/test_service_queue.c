@@ -375,6 +375,28 @@ test_callers(void **state)
 	stop();
 }
 
+/* Who takes an answer back hears whether others are in work. */
+static void
+test_alone_is_told(void **state)
+{
+	Lane lane = {.gone = false};
+	uint64_t id[2];
+
+	(void) state;
+	start_with(true, 1, 8, 0);
+	open_gate(&loading, 1);
+	submit(&lane, 0, 1);
+	submit(&lane, 0, 2);
+	await(&running, 1);
+	open_gate(&running, 1);
+	answers(1, id);
+	assert_int_equal(come.lone, 0);
+	open_gate(&running, 2);
+	answers(1, id);
+	assert_int_equal(come.lone, 1);
+	stop();
+}
+
 /* What counts for the serving thread's patience: clients that wait, not their requests.
  */
 static void
@@ -456,6 +478,7 @@ main(void)
 		cmocka_unit_test(test_who_leaves_is_dropped),
 		cmocka_unit_test(test_stop_while_busy),
 		cmocka_unit_test(test_callers),
+		cmocka_unit_test(test_alone_is_told),
 		cmocka_unit_test(test_queue_of_clients),
 		cmocka_unit_test(test_last_thread_first),
 	};
