@@ -14,8 +14,7 @@
 /* A device that fails this often in a row is given up, with the process. */
 #define MAX_FAULTS 3
 
-/* Of pictures, that a new client's request would have to wait in a queue
- * (engine_has_queue). */
+/* So many pictures of every thread come before another's request: engine_has_queue() */
 #define QUEUE_ROUNDS 2
 
 void

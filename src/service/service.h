@@ -223,8 +223,8 @@ extern void engine_stats(Engine *engine, EngineStats *stats);
 extern void engine_times(Engine *engine, EngineTimes *times);
 extern void engine_times_reset(Engine *engine);
 extern ModelUse *engine_models(Engine *engine, int *count); /* as models_list */
-/* Do so many clients wait that another's request would wait for QUEUE_ROUNDS pictures of
- * every thread? */
+/* Do so many clients wait that another's request would wait for two pictures of every
+ * thread? */
 extern bool engine_has_queue(Engine *engine);
 /* How long requests have been there of which none went a step on; 0: there are none. */
 extern int64_t engine_stalled_us(Engine *engine);

@@ -1,5 +1,5 @@
-# A cluster goes through pg_upgrade (to the same release, which takes the same way as to
-# another): codes, indexes, models and triggers are there, and answer as before.
+# A cluster goes through pg_upgrade, to another of the same release: codes, indexes, models
+# and triggers are there, and answer as before.
 use strict;
 use warnings;
 use FindBin;
