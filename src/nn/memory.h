@@ -11,7 +11,7 @@
  * bytes, aligned for vectors, not initialised; NULL: there are none left.
  * free() takes it back.  Large ones are asked of the kernel in huge pages, because a
  * network walks through all of its memory for each picture, and looking up small pages
- * takes time (ResNet-18: 3 % of inference, 10 % of training).
+ * takes time (a few per cent; doc/decisions.md).
  */
 extern void *nn_alloc(size_t bytes);
 
